@@ -37,8 +37,13 @@ CI = bool(os.environ.get("CI"))
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)  # the workers are the parallelism
 
-# No deadline, for the machine may be busy; the same examples in every run of CI.
-hypothesis.settings.register_profile("vipe", deadline=None, derandomize=CI)
+# No time limits, for the machine may be busy; the same examples in every run of CI.
+hypothesis.settings.register_profile(
+    "vipe",
+    deadline=None,
+    derandomize=CI,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
 hypothesis.settings.load_profile("vipe")
 
 
