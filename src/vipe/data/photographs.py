@@ -1,0 +1,306 @@
+"""Training data: photographs with captions, shown as clips: stills, crops, pans, zooms, sequences.
+
+The photographs lie in tars of `KEY.jpg` and `KEY.json` (`{"captions": [sentences]}`, the
+WebDataset layout). A photograph is rendered as a few entries of frames, each encoded once:
+
+    photo/KEY             the whole photograph, one frame
+    photo/KEY/flip        mirrored (not where a caption says left or right)
+    photo/KEY/crop/0, /1  a part of 55–90% of the area, one frame
+    photo/KEY/pan/0       six frames: a window of 70% of the side moves across (some photographs)
+    photo/KEY/zoom/0      six frames: in or out (some photographs)
+
+Stills of many frames and sequences of several photographs are made of these at no further cost.
+"""
+
+from __future__ import annotations
+
+import random
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from vipe.data import captions as rules
+from vipe.data.clip import Clip, Question, Shot
+from vipe.data.photograph_tars import PhotographTars, photograph_images, write_rows
+from vipe.data.presence import Presence
+from vipe.errors import DataError
+from vipe.frames import Frames
+
+__all__ = ["PhotographSource", "photograph_images", "write_rows"]
+
+CROPS = 2
+MOVING_FRAMES = 6
+_WINDOW = 0.7
+_SHORT = 12
+# What can still be answered when a part of the photograph is not shown.
+_SURVIVES_CROP = frozenset({"caption", "action", "animal", "who"})
+_SURVIVES_PAN = _SURVIVES_CROP | {"object", "where", "presence"}
+
+
+class PhotographSource:
+    """Clips of captioned photographs (a [`ClipSource`][vipe.data.clip.ClipSource]).
+
+    Args:
+        tars: The tars, in order.
+        seed: Draws the form of each clip; the entries' pixels do not depend on it.
+        size: Height and width of rendered frames.
+        moving: Share of the photographs that have a pan or a zoom.
+        sequences: Share of the clips that show two or three photographs in a row.
+        max_frames: At most so many frames a clip.
+
+    Raises:
+        DataError: A tar cannot be read, or holds no captioned photograph.
+    """
+
+    def __init__(
+        self,
+        tars: Sequence[Path],
+        *,
+        seed: int = 0,
+        size: int = 224,
+        moving: float = 0.25,
+        sequences: float = 0.2,
+        max_frames: int = 8,
+    ) -> None:
+        self.photographs = PhotographTars(tars)
+        self.seed, self.size = seed, size
+        self.moving, self.sequences, self.max_frames = moving, sequences, max_frames
+        self.captions = [
+            tuple(dict.fromkeys(filter(None, map(rules.normalise, found))))
+            for found in self.photographs.captions
+        ]
+        self._tokens = [[rules.tokenise(c) for c in found] for found in self.captions]
+        self._presence = Presence(self._tokens)
+        self._by_name = {name: i for i, name in enumerate(self.photographs.names)}
+        self._questions: dict[int, list[Question]] = {}
+
+    def __len__(self) -> int:
+        return len(self.photographs)
+
+    def keys(self) -> list[str]:
+        """The keys of all entries, in the order of the photographs."""
+        return [key for i in range(len(self)) for key in self._entries(i)]
+
+    def _entries(self, i: int) -> list[str]:
+        name = self.photographs.names[i]
+        whole = f"photo/{name}"
+        entries = [whole, *(f"{whole}/crop/{j}" for j in range(CROPS))]
+        if self._may_flip(i):
+            entries.append(f"{whole}/flip")
+        if moving := self._moving(i):
+            entries.append(f"{whole}/{moving}/0")
+        return entries
+
+    def _may_flip(self, i: int) -> bool:
+        return not any({"left", "right"} & set(tokens) for tokens in self._tokens[i])
+
+    def _moving(self, i: int) -> str:
+        """Its "pan" or "zoom", "" where it has neither; the name alone decides."""
+        drawn = zlib.crc32(self.photographs.names[i].encode()) % 10_000
+        if drawn >= self.moving * 10_000:
+            return ""
+        return "pan" if drawn % 2 else "zoom"
+
+    def clip(self, index: int, epoch: int = 0) -> Clip:
+        """The `index`-th photograph in a form drawn from (seed, index, epoch)."""
+        rng = random.Random(f"{self.seed}/{index}/{epoch}")
+        drawn = rng.random()
+        whole = f"photo/{self.photographs.names[index]}"
+        if drawn < self.sequences and len(self) > 1:
+            return self._sequence(index, rng)
+        drawn = (drawn - self.sequences) / (1 - self.sequences)
+        if drawn < 0.2:
+            shots = self._still([f"{whole}/crop/{rng.randrange(CROPS)}"], rng)
+            return Clip(shots=shots, questions=self._about(index, rng, _SURVIVES_CROP))
+        if drawn < 0.45 and (moving := self._moving(index)):
+            order = range(MOVING_FRAMES) if rng.random() < 0.5 else range(MOVING_FRAMES)[::-1]
+            shot = Shot(
+                key=f"{whole}/{moving}/0",
+                index=tuple(order),
+                seconds=_midpoints(MOVING_FRAMES, rng.uniform(1, 10)),
+            )
+            kinds = _SURVIVES_PAN if moving == "pan" else None
+            return Clip(shots=(shot,), questions=self._about(index, rng, kinds))
+        if self._may_flip(index) and rng.random() < 0.5:
+            shots = self._still([f"{whole}/flip"], rng)
+        else:
+            crops = [f"{whole}/crop/{j}" for j in range(CROPS)]
+            shots = self._still([whole, *rng.sample(crops, rng.randrange(CROPS + 1))], rng)
+        return Clip(shots=shots, questions=self._about(index, rng, None))
+
+    def _still(self, entries: list[str], rng: random.Random) -> tuple[Shot, ...]:
+        """One to eight frames; the first entry every other time, as a hand-held camera wavers."""
+        count = min(rng.choice((1, 2, 4, 8)), self.max_frames)
+        seconds = _midpoints(count, rng.uniform(1, 10))
+        keys = [entries[0] if k % 2 == 0 else rng.choice(entries) for k in range(count)]
+        return _grouped(keys, seconds)
+
+    def _sequence(self, index: int, rng: random.Random) -> Clip:
+        shown = [index]
+        while len(shown) < min(3 if rng.random() < 0.35 else 2, len(self)):
+            other = rng.randrange(len(self))
+            if other not in shown:
+                shown.append(other)
+        rng.shuffle(shown)
+        count = max(len(shown), min(rng.choice((4, 6, 8)), self.max_frames))
+        # Each photograph has a share of the frames that differs from clip to clip.
+        cuts = sorted(rng.sample(range(1, count), len(shown) - 1))
+        keys = []
+        for i, first, last in zip(shown, [0, *cuts], [*cuts, count], strict=True):
+            whole = f"photo/{self.photographs.names[i]}"
+            flip = self._may_flip(i) and rng.random() < 0.3
+            keys += [f"{whole}/flip" if flip else whole] * (last - first)
+        shots = _grouped(keys, _midpoints(count, rng.uniform(2, 12)))
+        return Clip(shots=shots, questions=tuple(self._order(shown, rng)))
+
+    def _about(
+        self, i: int, rng: random.Random, kinds: frozenset[str] | None
+    ) -> tuple[Question, ...]:
+        """All questions about one photograph, or those of `kinds`."""
+        found = [
+            Question(
+                text=rng.choice(rules.CAPTION_QUESTIONS), answers=self.captions[i], kind="caption"
+            )
+        ]
+        if kinds is None or "presence" in kinds:
+            found += self._presence.question_pair([i], rng)
+            found += self._presence.question_pair([i], rng)
+        found += (q for q in self.questions(i) if kinds is None or q.kind in kinds)
+        return tuple(dict.fromkeys(found))
+
+    def questions(self, i: int) -> list[Question]:
+        """The rules' questions about the `i`-th photograph (all but captions and presence)."""
+        if i not in self._questions:
+            self._questions[i] = rules.questions([rules.parse(c) for c in self.captions[i]])
+        return self._questions[i]
+
+    def _order(self, shown: list[int], rng: random.Random) -> list[Question]:
+        """What is asked about photographs in a row."""
+        short = [self._short(i) for i in shown]
+        joined = [", then ".join(rng.choice(captions) for captions in short) for _ in range(3)]
+        found = [
+            Question(
+                text=rng.choice(rules.CAPTION_QUESTIONS),
+                answers=tuple(dict.fromkeys(joined)),
+                kind="caption",
+            ),
+            self._happens("What happens first?", shown, 0),
+            self._happens("What happens last?", shown, len(shown) - 1),
+        ]
+        for at in range(len(shown)):
+            phrase = rng.choice(short[at])
+            if at + 1 < len(shown):
+                found.append(self._happens(f"What happens after {phrase}?", shown, at + 1))
+            if at > 0:
+                found.append(self._happens(f"What happens before {phrase}?", shown, at - 1))
+        found += self._presence.question_pair(shown, rng)
+        found += self._presence.question_pair(shown, rng)
+        return list(dict.fromkeys(found))
+
+    def _happens(self, text: str, shown: list[int], at: int) -> Question:
+        elsewhere = {
+            w for i in shown if i != shown[at] for tokens in self._tokens[i] for w in tokens
+        }
+        return Question(
+            text=text,
+            answers=self._short(shown[at]),
+            kind="order",
+            accept=rules.telling(self._tokens[shown[at]], elsewhere),
+        )
+
+    def _short(self, i: int) -> tuple[str, ...]:
+        """The captions of at most twelve words, or else the shortest."""
+        found = self.captions[i]
+        short = tuple(c for c in found if 3 <= len(c.split()) <= _SHORT)
+        return short or (min(found, key=len),)
+
+    def render(self, key: str) -> Frames:
+        """The pixels of one entry, `(T, 3, size, size)` uint8.
+
+        Raises:
+            DataError: There is no such entry, or its photograph cannot be decoded.
+        """
+        kind, _, rest = key.partition("/")
+        name, _, form = rest.partition("/")
+        i = self._by_name.get(name)
+        if kind != "photo" or i is None or key not in self._entries(i):
+            raise DataError(f"{key}: no such photograph or form of it")
+        image = self.photographs.image(i)
+        rng = random.Random(key)
+        width, height = image.size
+        if form == "":
+            boxes = [(0.0, 0.0, 1.0, 1.0)]
+        elif form == "flip":
+            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+            boxes = [(0.0, 0.0, 1.0, 1.0)]
+        elif form.startswith("crop"):
+            boxes = [_crop(rng)]
+        elif form.startswith("pan"):
+            boxes = _pan(rng)
+        else:
+            boxes = _zoom(rng)
+        frames = [
+            image.resize(
+                (self.size, self.size),
+                Image.Resampling.BICUBIC,
+                box=(left * width, top * height, right * width, bottom * height),
+            )
+            for left, top, right, bottom in boxes
+        ]
+        pixels = torch.from_numpy(np.stack([np.asarray(f) for f in frames])).permute(0, 3, 1, 2)
+        return Frames(
+            pixels=pixels.contiguous(), seconds=torch.arange(len(frames), dtype=torch.float32)
+        )
+
+
+Box = tuple[float, float, float, float]
+
+
+def _crop(rng: random.Random) -> Box:
+    """Left, top, right, bottom of a part of 55–90% of the area, as shares of the sides."""
+    area = rng.uniform(0.55, 0.9)
+    aspect = rng.uniform(max(area, 0.85), min(1 / area, 1.18))
+    width, height = min(1.0, (area * aspect) ** 0.5), min(1.0, (area / aspect) ** 0.5)
+    left, top = rng.uniform(0, 1 - width), rng.uniform(0, 1 - height)
+    return left, top, left + width, top + height
+
+
+def _pan(rng: random.Random) -> list[Box]:
+    room = 1 - _WINDOW
+    across = rng.random() < 0.6
+    still = rng.uniform(0.2, 0.8) * room
+    along = [room * k / (MOVING_FRAMES - 1) for k in range(MOVING_FRAMES)]
+    if rng.random() < 0.5:
+        along.reverse()
+    corners = [(a, still) if across else (still, a) for a in along]
+    return [(x, y, x + _WINDOW, y + _WINDOW) for x, y in corners]
+
+
+def _zoom(rng: random.Random) -> list[Box]:
+    x, y = rng.uniform(0.3, 0.7), rng.uniform(0.3, 0.7)
+    sides = [1 - 0.4 * k / (MOVING_FRAMES - 1) for k in range(MOVING_FRAMES)]
+    if rng.random() < 0.5:
+        sides.reverse()
+    return [(x * (1 - s), y * (1 - s), x * (1 - s) + s, y * (1 - s) + s) for s in sides]
+
+
+def _midpoints(count: int, duration: float) -> tuple[float, ...]:
+    """Midpoints of `count` equal parts of `duration` seconds."""
+    return tuple(round((k + 0.5) * duration / count, 3) for k in range(count))
+
+
+def _grouped(keys: Sequence[str], seconds: Sequence[float]) -> tuple[Shot, ...]:
+    """One shot for each run of the same entry (of one frame each)."""
+    shots: list[Shot] = []
+    start = 0
+    for end in range(1, len(keys) + 1):
+        if end == len(keys) or keys[end] != keys[start]:
+            shots.append(
+                Shot(key=keys[start], index=(0,) * (end - start), seconds=tuple(seconds[start:end]))
+            )
+            start = end
+    return tuple(shots)
