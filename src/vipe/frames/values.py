@@ -1,8 +1,9 @@
-"""Stage 1 of the flow, video file → Frames: decoding (PyAV) and sampling in seconds."""
+"""Stage 1 of the flow, its results: decoded frames, and what is known of a video beforehand."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float, UInt8
@@ -36,3 +37,29 @@ class Frames:
 
     def __len__(self) -> int:
         return self.pixels.shape[0]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VideoInfo:
+    """What is known of a video before all of it is decoded.
+
+    Attributes:
+        kind: A video, a folder of pictures, or one picture.
+        width: In pixels, as shown (after rotation).
+        height: In pixels, as shown (after rotation).
+        duration: In seconds; 0 for a picture.
+        rate: Frames a second on average; 0 for a picture.
+        frames: How many frames there are, where that is known without decoding.
+    """
+
+    kind: Literal["video", "pictures", "picture"]
+    width: int
+    height: int
+    duration: float
+    rate: float
+    frames: int | None
+
+
+def one_line(name: object) -> str:
+    """Write a file's name so that a message stays on one line."""
+    return " ".join(str(name).splitlines())

@@ -1,0 +1,25 @@
+"""Stage 1 of the flow, video file → Frames: decoding and sampling in seconds.
+
+reading    opens what a path or stream holds, and the public verbs
+video      moving pictures, through FFmpeg (PyAV)
+pictures   still ones, through Pillow: one, a folder of them, an animated WebP
+sampling   which moments are wanted
+pixels     decoded picture → RGB tensor, upright and resized
+values     what comes out
+"""
+
+from vipe.frames.reading import iter_frames, probe, read_frames
+from vipe.frames.sampling import EveryFrame, Rate, Sampling, Uniform
+from vipe.frames.values import Frames, VideoInfo
+
+__all__ = [
+    "EveryFrame",
+    "Frames",
+    "Rate",
+    "Sampling",
+    "Uniform",
+    "VideoInfo",
+    "iter_frames",
+    "probe",
+    "read_frames",
+]

@@ -1,0 +1,52 @@
+"""Stage 1 of the flow, which frames: samplings name moments in seconds, never frame numbers.
+
+The frame of a moment is the one on the screen then: the last whose time is not after it (the
+first frame, before that). Each frame comes once, even if it is on the screen at several moments.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Uniform:
+    """The frames on the screen in the middle of `frames` equal parts of the video."""
+
+    frames: int = 8
+
+    def __post_init__(self) -> None:
+        if self.frames < 1:
+            raise ValueError(f"at least one frame is needed, got {self.frames}")
+
+    def moments(self, duration: float) -> list[float]:
+        """Give `(i + 0.5) / frames · duration`, in seconds."""
+        return [(i + 0.5) * duration / self.frames for i in range(self.frames)]
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """The frames on the screen at 0, 1/`per_second`, 2/`per_second`, … seconds."""
+
+    per_second: float = 2.0
+
+    def __post_init__(self) -> None:
+        if not self.per_second > 0:
+            raise ValueError(f"a rate must be above zero, got {self.per_second}")
+
+    def moments(self, duration: float) -> list[float]:
+        """Give the ticks before `duration` (seconds), the one at 0 always."""
+        # A tick that meets the end but for rounding shows nothing new.
+        count = max(1, -int(-(duration * self.per_second - 1e-6) // 1))
+        return [i / self.per_second for i in range(count)]
+
+
+@dataclass(frozen=True, slots=True)
+class EveryFrame:
+    """Every frame there is."""
+
+    def moments(self, duration: float) -> None:
+        """Name no moments: all frames are wanted."""
+
+
+Sampling = Uniform | Rate | EveryFrame
