@@ -52,8 +52,8 @@ class Picture:
         name: An everyday English noun; no two pictures share one, or look nearly alike.
         code: The emoji's code point, hexadecimal.
         group: "animal", "vehicle", "food", "plant", "person", "clothing", …
-        article: "a", "an", or "" where the name takes none ("rice", "scissors").
-        plural: "" where copies of it are not counted.
+        article: "a", "an", or "" for what is not counted ("rice") or always plural ("socks").
+        plural: The same as the name where it is always plural; "" where there is none.
         also: Other words for the same thing, accepted in answers.
         broader: Names of other pictures that would also be true of this one (a duck is a bird),
             or nearly so: such a picture is never asked for where this one is shown.
@@ -73,9 +73,19 @@ class Picture:
         return f"{self.article} {self.name}".strip()
 
     @property
+    def countable(self) -> bool:
+        """Whether one can say "three of them"."""
+        return bool(self.article)
+
+    @property
+    def many(self) -> bool:
+        """Whether the name is always plural ("socks")."""
+        return not self.article and self.plural == self.name
+
+    @property
     def words(self) -> tuple[str, ...]:
         """The words that name it in an answer, the main one first."""
-        return (self.name, *self.also, *((self.plural,) if self.plural != self.name else ()))
+        return (self.name, *self.also, *({self.plural} - {"", self.name}))
 
 
 @lru_cache(maxsize=1)
@@ -137,12 +147,11 @@ def draw_picture(name: str, style: str = "openmoji", lines: str = "normal") -> I
     variant = f"openmoji-{lines}" if style == "openmoji" else f"fluent-{FLUENT_VERSION}"
     path = cache_folder() / variant / f"{picture.code}-{PIXELS}.png"
     try:
-        with Image.open(path) as image:
-            return image.convert("RGBA")
+        with Image.open(path) as file:
+            return file.convert("RGBA")
     except OSError:  # not drawn yet, or damaged: draw it (again)
         pass
-    image = _openmoji(picture, lines) if style == "openmoji" else _fluent(picture)
-    image = _trim(image)
+    image = _trim(_openmoji(picture, lines) if style == "openmoji" else _fluent(picture))
     buffer = io.BytesIO()
     image.save(buffer, format="PNG")
     _write(path, buffer.getvalue())
@@ -270,8 +279,7 @@ def _trim(image: Image.Image) -> Image.Image:
     image = image.crop(box)
     scale = PIXELS / max(image.size)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    # Scaled with premultiplied alpha, lest colours of empty pixels bleed into the rim.
-    return image.convert("RGBa").resize(size, Image.Resampling.LANCZOS).convert("RGBA")
+    return image.resize(size, Image.Resampling.LANCZOS)
 
 
 def _write(path: Path, data: bytes) -> None:
