@@ -1,0 +1,90 @@
+"""Blocks that injection and perception share: pre-norm attention and the feed-forward part."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Attention(nn.Module):
+    """Multi-head attention from `x` to `context`, with a bias on the logits of each key."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"width {width} does not divide into {heads} heads")
+        self.heads = heads
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(width, 2 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(
+        self,
+        x: Float[Tensor, "b q d"],
+        context: Float[Tensor, "b k d"],
+        key_bias: Float[Tensor, "b k"] | None = None,
+    ) -> Float[Tensor, "b q d"]:
+        """Attend; a key whose bias is -inf is never read."""
+        query = self.query(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        key, value = (
+            part.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for part in self.key_value(context).chunk(2, dim=-1)
+        )
+        bias = None if key_bias is None else key_bias[:, None, None, :].to(query.dtype)
+        y = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        return self.out(y.transpose(1, 2).flatten(2))
+
+
+class FeedForward(nn.Sequential):
+    """Two linear layers with GELU between."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
+
+
+class SelfBlock(nn.Module):
+    """Pre-norm self-attention and feed-forward."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.norm_attention = nn.LayerNorm(width)
+        self.attention = Attention(width, heads)
+        self.norm_feed_forward = nn.LayerNorm(width)
+        self.feed_forward = FeedForward(width, 4 * width)
+
+    def forward(
+        self, x: Float[Tensor, "b k d"], key_bias: Float[Tensor, "b k"] | None = None
+    ) -> Float[Tensor, "b k d"]:
+        """Relate the tokens of `x` to one another."""
+        normed = self.norm_attention(x)
+        x = x + self.attention(normed, normed, key_bias)
+        return x + self.feed_forward(self.norm_feed_forward(x))
+
+
+class CrossBlock(nn.Module):
+    """Pre-norm cross-attention to a context, then a `SelfBlock`."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.cross = Attention(width, heads)
+        self.block = SelfBlock(width, heads)
+
+    def forward(
+        self,
+        x: Float[Tensor, "b q d"],
+        context: Float[Tensor, "b k d"],
+        key_bias: Float[Tensor, "b k"] | None = None,
+    ) -> Float[Tensor, "b q d"]:
+        """Read the context, then relate the tokens of `x` to one another."""
+        return self.block(x + self.cross(self.norm(x), context, key_bias))
+
+
+def log_size(size: Float[Tensor, "b k"]) -> Float[Tensor, "b k"]:
+    """Return log(size), the bias by which a merged token counts as the patches it stands for.
+
+    Proportional attention (Bolya et al., ToMe, ICLR 2023, eq. 1). Padding, of size 0, gets -inf.
+    """
+    return torch.log(size)

@@ -1,0 +1,279 @@
+"""Stage 3 of the flow, PatchFeatures → VisualTokens: the hierarchical merge.
+
+Patches merge within a frame, then across the frames of a clip, then clip with clip up a tree, by
+bipartite soft matching (Bolya et al., "Token Merging: Your ViT But Faster", ICLR 2023, §3). A
+merged token keeps its *size* (how many patches it stands for) and its size-weighted *centre* in
+time and space, so that order and place survive.
+
+Dimensions: b videos, t frames, n patches of a frame, c channels, m tokens.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisualTokens:
+    """What the merge leaves of a video, or of a batch of videos.
+
+    Attributes:
+        features: `(b, m, c)`, size-weighted means of the patches' features.
+        size: `(b, m)`, patches that each token stands for; 0 marks padding.
+        centre: `(b, m, 3)`, size-weighted mean (second, y, x) of those patches.
+        duration: `(b,)`, length of each video in seconds.
+    """
+
+    features: Float[Tensor, "b m c"]
+    size: Float[Tensor, "b m"]
+    centre: Float[Tensor, "b m 3"]
+    duration: Float[Tensor, " b"]
+
+    def __len__(self) -> int:
+        return self.features.shape[0]
+
+    @property
+    def count(self) -> int:
+        """Tokens of each video, padding included."""
+        return self.features.shape[1]
+
+    def take(self, index: Int[Tensor, "b k"]) -> VisualTokens:
+        """Choose tokens by index, per video."""
+        wide = index[..., None]
+        return VisualTokens(
+            features=self.features.gather(1, wide.expand(-1, -1, self.features.shape[-1])),
+            size=self.size.gather(1, index),
+            centre=self.centre.gather(1, wide.expand(-1, -1, 3)),
+            duration=self.duration,
+        )
+
+    def pad(self, count: int) -> VisualTokens:
+        """Fill up to `count` tokens with tokens of size 0."""
+        more = count - self.count
+        pad = torch.nn.functional.pad
+        return VisualTokens(
+            features=pad(self.features, (0, 0, 0, more)),
+            size=pad(self.size, (0, more)),
+            centre=pad(self.centre, (0, 0, 0, more)),
+            duration=self.duration,
+        )
+
+    @staticmethod
+    def batch(items: list[VisualTokens]) -> VisualTokens:
+        """Put videos of different token counts into one batch, padded to the longest."""
+        longest = max(item.count for item in items)
+        padded = [item.pad(longest) for item in items]
+        return VisualTokens(
+            features=torch.cat([item.features for item in padded]),
+            size=torch.cat([item.size for item in padded]),
+            centre=torch.cat([item.centre for item in padded]),
+            duration=torch.cat([item.duration for item in padded]),
+        )
+
+    @staticmethod
+    def join(first: VisualTokens, second: VisualTokens) -> VisualTokens:
+        """Put the tokens of two parts of the same videos one after the other."""
+        return VisualTokens(
+            features=torch.cat([first.features, second.features], dim=1),
+            size=torch.cat([first.size, second.size], dim=1),
+            centre=torch.cat([first.centre, second.centre], dim=1),
+            duration=torch.maximum(first.duration, second.duration),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeConfig:
+    """How much is merged away, and where.
+
+    Attributes:
+        merge_ratio: The share of a clip's patches that is merged away, within 0..1 (1 excluded).
+        frames_per_clip: Frames that are merged with one another before clips merge up the tree.
+        budget: The largest number of tokens that leaves, whatever the video's length.
+        locality: Subtracted from the similarity of two patches for each frame width between
+            them, so that what moves is not merged with where it was.
+    """
+
+    merge_ratio: float = 0.5
+    frames_per_clip: int = 8
+    budget: int = 512
+    locality: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.merge_ratio < 1:
+            raise ValueError(f"merge_ratio must be at least 0 and below 1, got {self.merge_ratio}")
+        if self.frames_per_clip < 1 or self.budget < 1:
+            raise ValueError("frames_per_clip and budget must be at least 1")
+
+
+class HierarchicalMerge:
+    """Merges clips as they come: the carries of a binary counter, in bounded memory.
+
+    At most `budget` tokens are kept a level, so `budget · log₂(clips)` in all. The result for a
+    stream that ends is the result for the file: it depends on the order of the clips alone.
+    """
+
+    def __init__(self, config: MergeConfig) -> None:
+        self.config = config
+        self._levels: list[tuple[int, VisualTokens]] = []
+
+    def push(
+        self,
+        features: Float[Tensor, "b t n c"],
+        position: Float[Tensor, "b t n 3"],
+        duration: Float[Tensor, " b"],
+    ) -> None:
+        """Add the next clip: at most `frames_per_clip` frames of each video of a batch.
+
+        Args:
+            features: Patch features.
+            position: (second, y, x) of each patch.
+            duration: Seconds of each whole video, as far as they are known.
+        """
+        node = (0, merge_clip(features, position, duration, self.config))
+        while self._levels and self._levels[-1][0] == node[0]:
+            node = (node[0] + 1, self._join(self._levels.pop()[1], node[1]))
+        self._levels.append(node)
+
+    @property
+    def live_tokens(self) -> int:
+        """Tokens that are held now, for each video."""
+        return sum(tokens.count for _, tokens in self._levels)
+
+    def result(self) -> VisualTokens:
+        """Return the tokens of all that was pushed, in order of time, then of place.
+
+        Raises:
+            ValueError: Nothing was pushed.
+        """
+        if not self._levels:
+            raise ValueError("there are no frames to merge")
+        tokens = self._levels[-1][1]
+        for _, earlier in reversed(self._levels[:-1]):
+            tokens = self._join(earlier, tokens)
+        return tokens.take(_order(tokens.centre, by="time"))
+
+    def _join(self, earlier: VisualTokens, later: VisualTokens) -> VisualTokens:
+        joined = VisualTokens.join(earlier, later)
+        return reduce_to(joined, self.config.budget, by="place", locality=self.config.locality)
+
+
+def merge_video(
+    features: Float[Tensor, "b t n c"],
+    position: Float[Tensor, "b t n 3"],
+    duration: Float[Tensor, " b"],
+    config: MergeConfig,
+) -> VisualTokens:
+    """Merge whole videos of equal numbers of frames; see `HierarchicalMerge`."""
+    merge = HierarchicalMerge(config)
+    step = config.frames_per_clip
+    for start in range(0, features.shape[1], step):
+        merge.push(features[:, start : start + step], position[:, start : start + step], duration)
+    return merge.result()
+
+
+def merge_clip(
+    features: Float[Tensor, "b t n c"],
+    position: Float[Tensor, "b t n 3"],
+    duration: Float[Tensor, " b"],
+    config: MergeConfig,
+) -> VisualTokens:
+    """Merge the patches of one clip: within each frame, then across its frames.
+
+    Both steps keep the same share, so that together they keep `1 - merge_ratio` of the patches.
+    """
+    b, t, n, c = features.shape
+    keep = 1 - config.merge_ratio
+    total = max(1, min(config.budget, round(keep * t * n)))
+    per_frame = min(n, max(1, math.ceil((keep**0.5 if t > 1 else keep) * n)))
+    within = VisualTokens(
+        features=features.reshape(b * t, n, c),
+        size=features.new_ones(b * t, n),
+        centre=position.reshape(b * t, n, 3),
+        duration=duration.repeat_interleave(t),
+    )
+    within = reduce_to(within, per_frame, by="time", locality=config.locality)
+    across = VisualTokens(
+        features=within.features.reshape(b, -1, c),
+        size=within.size.reshape(b, -1),
+        centre=within.centre.reshape(b, -1, 3),
+        duration=duration,
+    )
+    return reduce_to(across, total, by="place", locality=config.locality)
+
+
+def reduce_to(tokens: VisualTokens, count: int, *, by: str, locality: float = 0.0) -> VisualTokens:
+    """Merge the most similar pairs until at most `count` tokens are left.
+
+    Args:
+        tokens: No padding among them.
+        count: Tokens to be left, at least 1.
+        by: How tokens are ordered before every other one becomes a source: "time" (then place)
+            sets neighbours of a frame against one another, "place" (then time) the same place at
+            different times.
+        locality: See `MergeConfig`.
+    """
+    while tokens.count > count:
+        tokens = tokens.take(_order(tokens.centre, by=by))
+        tokens = _match(tokens, min(tokens.count - count, tokens.count // 2), locality)
+    return tokens
+
+
+def _match(tokens: VisualTokens, merges: int, locality: float) -> VisualTokens:
+    """Merge `merges` sources (odd places) into the target (even places) each is most like."""
+    source = _every_other(tokens, 1)
+    target = _every_other(tokens, 0)
+    with torch.no_grad():  # which pairs merge is a choice; gradients flow through what they become
+        unit = torch.nn.functional.normalize
+        similarity = unit(source.features, dim=-1) @ unit(target.features, dim=-1).transpose(1, 2)
+        if locality:
+            between = torch.cdist(source.centre[..., 1:], target.centre[..., 1:])
+            similarity = similarity - locality * between
+        best, partner = similarity.max(dim=-1)
+        ranked = best.argsort(dim=-1, descending=True, stable=True)
+        merged = ranked[:, :merges]
+        kept = ranked[:, merges:].sort(dim=-1).values
+    moved = source.take(merged)
+    into = partner.gather(1, merged)
+    size = target.size.scatter_add(1, into, moved.size)
+    return VisualTokens.join(
+        source.take(kept),
+        VisualTokens(
+            features=_weighted(target, moved, into, "features") / size[..., None],
+            size=size,
+            centre=_weighted(target, moved, into, "centre") / size[..., None],
+            duration=tokens.duration,
+        ),
+    )
+
+
+def _weighted(
+    target: VisualTokens, moved: VisualTokens, into: Int[Tensor, "b k"], name: str
+) -> Float[Tensor, "b m d"]:
+    """Sum an attribute over each target and what is merged into it, weighted by size."""
+    there = getattr(target, name) * target.size[..., None]
+    extra = getattr(moved, name) * moved.size[..., None]
+    return there.scatter_add(1, into[..., None].expand_as(extra), extra)
+
+
+def _every_other(tokens: VisualTokens, start: int) -> VisualTokens:
+    return VisualTokens(
+        features=tokens.features[:, start::2],
+        size=tokens.size[:, start::2],
+        centre=tokens.centre[:, start::2],
+        duration=tokens.duration,
+    )
+
+
+def _order(centre: Float[Tensor, "b m 3"], *, by: str) -> Int[Tensor, "b m"]:
+    """Sort tokens by (second, y, x) or by (y, x, second), ties in the order they have."""
+    columns = {"time": (2, 1, 0), "place": (0, 2, 1)}[by]  # the least important first
+    order = torch.arange(centre.shape[1], device=centre.device).expand(centre.shape[:2])
+    for column in columns:
+        values = centre[..., column].gather(1, order)
+        order = order.gather(1, values.argsort(dim=-1, stable=True))
+    return order

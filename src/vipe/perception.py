@@ -1,0 +1,166 @@
+"""Stage 5 of the flow, PerceptualQueries → PerceptualWeights: the Visual Perception Module.
+
+One slot for each (layer, module) of the language model, a learned vector of unit variance,
+cross-attends to the perceptual queries, and a head turns it into the factor that the video
+decides. By default the video decides B and A is static and learned: the adapters of one model
+then share A, and add up without their rank growing (docs/decisions/0001).
+
+Dimensions: b videos, s slots, d width, r rank, in and out the features of a target.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vipe.errors import ModelError
+from vipe.injection import PerceptualQueries
+from vipe.layers import CrossBlock
+from vipe.weights import PerceptualWeights
+
+Factor = Literal["B", "A", "AB"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerceptionConfig:
+    """The Visual Perception Module.
+
+    Attributes:
+        width: d, shared with injection.
+        heads: Attention heads.
+        depth: Blocks of cross-attention, self-attention and feed-forward.
+        rank: r of the update.
+        alpha: α; the update is scaled by α / r.
+        targets: Names of the linear modules that are updated, in every layer.
+        layers: Which layers, by number; None for all.
+        factor: Which factor the video decides; the other is static and learned.
+    """
+
+    width: int = 384
+    heads: int = 6
+    depth: int = 3
+    rank: int = 8
+    alpha: float = 16.0
+    targets: tuple[str, ...] = ("o_proj", "down_proj")
+    layers: tuple[int, ...] | None = None
+    factor: Factor = "B"
+
+    def build(self, language_model: nn.Module, *, name: str) -> Perception:
+        """Make the module for a language model, with fresh weights.
+
+        Args:
+            language_model: Any causal language model whose layers hold linear modules.
+            name: The language model's name, which goes into every adapter.
+
+        Raises:
+            ModelError: The language model has no such linear modules.
+        """
+        return Perception(self, find_targets(language_model, self), name)
+
+
+def find_targets(
+    language_model: nn.Module, config: PerceptionConfig
+) -> dict[str, tuple[int, int]]:
+    """Find the linear modules to update: full name → (in, out) features.
+
+    Raises:
+        ModelError: A name of `targets` is in no chosen layer.
+    """
+    found: dict[str, tuple[int, int]] = {}
+    for name, module in language_model.named_modules():
+        parts = name.split(".")
+        numbers = [int(part) for part in parts if part.isdigit()]
+        if not isinstance(module, nn.Linear) or parts[-1] not in config.targets or not numbers:
+            continue
+        if config.layers is None or numbers[0] in config.layers:
+            found[name] = (module.in_features, module.out_features)
+    missing = set(config.targets) - {name.rsplit(".", 1)[-1] for name in found}
+    if missing or not found:
+        raise ModelError(
+            f"the language model has no linear module {', '.join(sorted(missing))} in its layers"
+        )
+    return found
+
+
+class Perception(nn.Module):
+    """PerceptualQueries → PerceptualWeights; at initialisation the update is exactly zero."""
+
+    def __init__(
+        self, config: PerceptionConfig, targets: Mapping[str, tuple[int, int]], name: str
+    ) -> None:
+        super().__init__()
+        self.config, self.targets, self.language_model = config, dict(targets), name
+        self.slots = nn.Parameter(torch.randn(len(targets), config.width))
+        self.blocks = nn.ModuleList(
+            CrossBlock(config.width, config.heads) for _ in range(config.depth)
+        )
+        self.norm = nn.LayerNorm(config.width)
+        self.heads_A = self._heads(0) if "A" in config.factor else None
+        self.heads_B = self._heads(1) if "B" in config.factor else None
+        self.static = nn.ParameterDict(
+            {
+                # ParameterDict's keys hold no dots.
+                target.replace(".", "-"): nn.Parameter(self._static_start(sizes))
+                for target, sizes in self.targets.items()
+                if config.factor != "AB"
+            }
+        )
+        if self.heads_B is not None:
+            for head in self.heads_B.values():
+                nn.init.zeros_(head.weight)
+                nn.init.zeros_(head.bias)
+
+    def _heads(self, side: int) -> nn.ModuleDict:
+        """One head for each kind of module, shared by the layers: d → features · r."""
+        sizes = {_kind(target): size[side] for target, size in self.targets.items()}
+        return nn.ModuleDict(
+            {
+                kind: nn.Linear(self.config.width, size * self.config.rank)
+                for kind, size in sizes.items()
+            }
+        )
+
+    def _static_start(self, sizes: tuple[int, int]) -> Tensor:
+        if self.config.factor == "B":  # static A, as LoRA starts it
+            A = torch.empty(self.config.rank, sizes[0])
+            return nn.init.kaiming_uniform_(A, a=math.sqrt(5))
+        return torch.zeros(sizes[1], self.config.rank)
+
+    def forward(self, queries: PerceptualQueries) -> PerceptualWeights:
+        """Return the weights of a batch of videos: the decided factor is `(b, …)`."""
+        x = self.slots.expand(len(queries.values), -1, -1)
+        for block in self.blocks:
+            x = block(x, queries.values, queries.key_bias)
+        x = self.norm(x)
+        rank = self.config.rank
+        A: dict[str, Float[Tensor, "..."]] = {}
+        B: dict[str, Float[Tensor, "..."]] = {}
+        places: dict[str, list[int]] = {}
+        for place, target in enumerate(self.targets):
+            places.setdefault(_kind(target), []).append(place)
+        names = list(self.targets)
+        for kind, slots in places.items():
+            chosen = x[:, slots]
+            if self.heads_A is not None:
+                decided = self.heads_A[kind](chosen).unflatten(-1, (rank, -1)).unbind(1)
+                A |= dict(zip([names[i] for i in slots], decided, strict=True))
+            if self.heads_B is not None:
+                decided = self.heads_B[kind](chosen).unflatten(-1, (-1, rank)).unbind(1)
+                B |= dict(zip([names[i] for i in slots], decided, strict=True))
+        static = {target: self.static[target.replace(".", "-")] for target in names if self.static}
+        return PerceptualWeights(
+            A={t: (A or static)[t] for t in names},
+            B={t: (B or static)[t] for t in names},
+            alpha=self.config.alpha,
+            base_model=self.language_model,
+        )
+
+
+def _kind(target: str) -> str:
+    return target.rsplit(".", 1)[-1]
