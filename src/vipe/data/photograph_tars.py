@@ -1,19 +1,15 @@
-"""Training data: captioned photographs in tars, read where they lie, and written out as rows."""
+"""Training data: captioned photographs in tars, read where they lie."""
 
 from __future__ import annotations
 
 import io
 import json
-import shutil
 import tarfile
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from PIL import Image
 
-from vipe.data import captions as rules
-from vipe.data.presence import Presence
 from vipe.errors import DataError
 
 
@@ -59,7 +55,7 @@ class PhotographTars:
                             tar, member.name, file.read() if file else b""
                         )
         except (OSError, tarfile.TarError) as error:
-            raise DataError(f"{tar}: cannot be read as a tar: {_one_line(error)}") from error
+            raise DataError(f"{tar}: cannot be read as a tar: {one_line(error)}") from error
         for name, place in images.items():
             if name not in captions:
                 raise DataError(f"{tar}: {name}.jpg has no {name}.json")
@@ -78,7 +74,7 @@ class PhotographTars:
                 file.seek(offset)
                 found = file.read(size)
         except OSError as error:
-            raise DataError(f"{tar}: cannot be read: {_one_line(error)}") from error
+            raise DataError(f"{tar}: cannot be read: {one_line(error)}") from error
         if len(found) != size:
             raise DataError(f"{tar}: ends within {self.names[i]}.jpg")
         return found
@@ -93,7 +89,7 @@ class PhotographTars:
             return Image.open(io.BytesIO(self.data(i))).convert("RGB")
         except OSError as error:
             raise DataError(
-                f"{self._places[i][0]}: {self.names[i]}.jpg is not a picture: {_one_line(error)}"
+                f"{self._places[i][0]}: {self.names[i]}.jpg is not a picture: {one_line(error)}"
             ) from error
 
 
@@ -121,84 +117,11 @@ def photograph_images(tars: Sequence[Path]) -> PhotographImages:
     return PhotographImages(tars)
 
 
-def write_rows(
-    tars: Sequence[Path], folder: Path, *, limit: int | None = None, questions: bool = False
-) -> Path:
-    """Writes photographs as files, and what is asked about them as rows for evaluation.
-
-    `photographs.jsonl` has one row a photograph, with its captions as references;
-    `questions.jsonl`, where `questions` is true, the rules' questions with the words they accept.
-
-    Args:
-        tars: The tars, in order.
-        folder: Where to write; it must be empty or not exist. It appears whole or not at all.
-        limit: At most so many photographs.
-        questions: Whether to write `questions.jsonl` too.
-
-    Returns:
-        The path of `photographs.jsonl`.
-
-    Raises:
-        DataError: The tars cannot be read, or the folder cannot be written or holds something.
-    """
-    import random
-
-    folder = Path(folder)
-    photographs = PhotographTars(tars)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError(f"{folder}: is there already and is not an empty folder")
-    tokens = [[rules.tokenise(c) for c in found] for found in photographs.captions]
-    presence = Presence(tokens) if questions else None
-    rows: list[dict[str, object]] = []
-    asked: list[dict[str, object]] = []
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be written: {_one_line(error)}") from error
-    try:
-        for i in range(len(photographs))[:limit]:
-            name = f"{photographs.names[i]}.jpg"
-            (partial / name).write_bytes(photographs.data(i))
-            references = [rules.normalise(c) for c in photographs.captions[i]]
-            rows.append(
-                {
-                    "video": name,
-                    "question": "Describe the video.",
-                    "references": references,
-                    "kind": "caption",
-                }
-            )
-            if presence is None:
-                continue
-            found = presence.question_pair([i], random.Random(name))
-            found += rules.questions([rules.parse(c) for c in references])
-            asked += (
-                {"video": name, "question": q.text, "accept": list(q.accept), "kind": q.kind}
-                for q in found
-                if q.accept
-            )
-        _write_jsonl(partial / "photographs.jsonl", rows)
-        if questions:
-            _write_jsonl(partial / "questions.jsonl", asked)
-        partial.chmod(0o755)
-        partial.replace(folder)
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be written: {_one_line(error)}") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return folder / "photographs.jsonl"
-
-
-def _write_jsonl(path: Path, rows: Sequence[dict[str, object]]) -> None:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-
-
 def _read_captions(tar: Path, name: str, data: bytes) -> tuple[str, ...]:
     try:
         captions = json.loads(data)["captions"]
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{tar}: {name} holds no captions: {_one_line(error)}") from error
+        raise DataError(f"{tar}: {name} holds no captions: {one_line(error)}") from error
     if not isinstance(captions, list) or not all(
         isinstance(c, str) and c.strip() for c in captions
     ):
@@ -208,5 +131,6 @@ def _read_captions(tar: Path, name: str, data: bytes) -> tuple[str, ...]:
     return tuple(captions)
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """The text of an error, on one line."""
     return " ".join(str(error).split()) or type(error).__name__

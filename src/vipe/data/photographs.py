@@ -19,22 +19,17 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import torch
-from PIL import Image
-
 from vipe.data import captions as rules
 from vipe.data.clip import Clip, Question, Shot
-from vipe.data.photograph_tars import PhotographTars, photograph_images, write_rows
+from vipe.data.photograph_forms import CROPS, MOVING_FRAMES, render_form
+from vipe.data.photograph_rows import write_rows
+from vipe.data.photograph_tars import PhotographTars, photograph_images
 from vipe.data.presence import Presence
 from vipe.errors import DataError
 from vipe.frames import Frames
 
 __all__ = ["PhotographSource", "photograph_images", "write_rows"]
 
-CROPS = 2
-MOVING_FRAMES = 6
-_WINDOW = 0.7
 _SHORT = 12
 # What can still be answered when a part of the photograph is not shown.
 _SURVIVES_CROP = frozenset({"caption", "action", "animal", "who"})
@@ -167,10 +162,10 @@ class PhotographSource:
             )
         ]
         if kinds is None or "presence" in kinds:
-            found += self._presence.question_pair([i], rng)
-            found += self._presence.question_pair([i], rng)
+            found += self._presence.questions([i], rng)
+            found += self._presence.questions([i], rng)
         found += (q for q in self.questions(i) if kinds is None or q.kind in kinds)
-        return tuple(dict.fromkeys(found))
+        return tuple(found)
 
     def questions(self, i: int) -> list[Question]:
         """The rules' questions about the `i`-th photograph (all but captions and presence)."""
@@ -197,9 +192,9 @@ class PhotographSource:
                 found.append(self._happens(f"What happens after {phrase}?", shown, at + 1))
             if at > 0:
                 found.append(self._happens(f"What happens before {phrase}?", shown, at - 1))
-        found += self._presence.question_pair(shown, rng)
-        found += self._presence.question_pair(shown, rng)
-        return list(dict.fromkeys(found))
+        found += self._presence.questions(shown, rng)
+        found += self._presence.questions(shown, rng)
+        return found
 
     def _happens(self, text: str, shown: list[int], at: int) -> Question:
         elsewhere = {
@@ -229,63 +224,7 @@ class PhotographSource:
         i = self._by_name.get(name)
         if kind != "photo" or i is None or key not in self._entries(i):
             raise DataError(f"{key}: no such photograph or form of it")
-        image = self.photographs.image(i)
-        rng = random.Random(key)
-        width, height = image.size
-        if form == "":
-            boxes = [(0.0, 0.0, 1.0, 1.0)]
-        elif form == "flip":
-            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-            boxes = [(0.0, 0.0, 1.0, 1.0)]
-        elif form.startswith("crop"):
-            boxes = [_crop(rng)]
-        elif form.startswith("pan"):
-            boxes = _pan(rng)
-        else:
-            boxes = _zoom(rng)
-        frames = [
-            image.resize(
-                (self.size, self.size),
-                Image.Resampling.BICUBIC,
-                box=(left * width, top * height, right * width, bottom * height),
-            )
-            for left, top, right, bottom in boxes
-        ]
-        pixels = torch.from_numpy(np.stack([np.asarray(f) for f in frames])).permute(0, 3, 1, 2)
-        return Frames(
-            pixels=pixels.contiguous(), seconds=torch.arange(len(frames), dtype=torch.float32)
-        )
-
-
-Box = tuple[float, float, float, float]
-
-
-def _crop(rng: random.Random) -> Box:
-    """Left, top, right, bottom of a part of 55–90% of the area, as shares of the sides."""
-    area = rng.uniform(0.55, 0.9)
-    aspect = rng.uniform(max(area, 0.85), min(1 / area, 1.18))
-    width, height = min(1.0, (area * aspect) ** 0.5), min(1.0, (area / aspect) ** 0.5)
-    left, top = rng.uniform(0, 1 - width), rng.uniform(0, 1 - height)
-    return left, top, left + width, top + height
-
-
-def _pan(rng: random.Random) -> list[Box]:
-    room = 1 - _WINDOW
-    across = rng.random() < 0.6
-    still = rng.uniform(0.2, 0.8) * room
-    along = [room * k / (MOVING_FRAMES - 1) for k in range(MOVING_FRAMES)]
-    if rng.random() < 0.5:
-        along.reverse()
-    corners = [(a, still) if across else (still, a) for a in along]
-    return [(x, y, x + _WINDOW, y + _WINDOW) for x, y in corners]
-
-
-def _zoom(rng: random.Random) -> list[Box]:
-    x, y = rng.uniform(0.3, 0.7), rng.uniform(0.3, 0.7)
-    sides = [1 - 0.4 * k / (MOVING_FRAMES - 1) for k in range(MOVING_FRAMES)]
-    if rng.random() < 0.5:
-        sides.reverse()
-    return [(x * (1 - s), y * (1 - s), x * (1 - s) + s, y * (1 - s) + s) for s in sides]
+        return render_form(self.photographs.image(i), form, key=key, size=self.size)
 
 
 def _midpoints(count: int, duration: float) -> tuple[float, ...]:

@@ -7,12 +7,13 @@ mentions it, or anything that goes with it, under any of its names.
 from __future__ import annotations
 
 import random
-from bisect import bisect
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from itertools import accumulate
 
-from vipe.data.caption_words import THINGS
+import numpy as np
+from jaxtyping import Bool, Float32
+
+from vipe.data.caption_things import THINGS
 from vipe.data.clip import Question
 
 _PHRASES = ("Is there {} in the video?", "Is there {}?", "Can you see {} in the video?")
@@ -27,67 +28,71 @@ for _number, _thing in enumerate(THINGS):
 
 
 class Presence:
-    """Which things every photograph shows, and how to ask so that no word betrays its answer.
+    """Which things every photograph shows, and how to ask so that no thing betrays its answer.
 
-    "Yes" is asked about a thing of the photograph. How often a thing so comes up over the data
-    set, divided by the share of photographs where "no" would be sure, is the weight with which
-    "no" asks about it: for every thing both answers come up equally often.
+    A photograph that shows a dog can ask about it with "yes", another with "no"; how often each
+    happens differs from thing to thing (most photographs show a person). So each thing has two
+    weights, one for either answer, and the greater of its two rates is lowered until both agree
+    over the data set. Photographs in a row show and deny other things than one alone; they have
+    weights of their own.
 
     Args:
         captions: The words of each photograph's captions, one list a caption.
     """
 
     def __init__(self, captions: Sequence[Sequence[Sequence[str]]]) -> None:
-        self.said: list[dict[int, int]] = []
-        self.hinted: list[frozenset[int]] = []
-        for photograph in captions:
-            said, hinted = things_in(photograph)
-            self.said.append(said)
-            self.hinted.append(hinted)
-        absent = [0.0] * len(THINGS)
-        asked = [0.0] * len(THINGS)
-        for said, hinted in zip(self.said, self.hinted, strict=True):
-            total = sum(said.values())
-            for thing, times in said.items():
-                asked[thing] += times / total
-            for thing in range(len(THINGS)):
-                absent[thing] += thing not in hinted
-        # Balanced by turns: a photograph that can deny few things denies those more often.
-        weight = [a / max(b, 1.0) for a, b in zip(asked, absent, strict=True)]
-        for _ in range(4):
-            denied = [1e-9] * len(THINGS)
-            for said, hinted in zip(self.said, self.hinted, strict=True):
-                if not said:
-                    continue
-                open_to = sum(weight) - sum(weight[t] for t in hinted)
-                if open_to <= 0:
-                    continue
-                for thing in range(len(THINGS)):
-                    if thing not in hinted:
-                        denied[thing] += weight[thing] / open_to
-            weight = [w * a / d for w, a, d in zip(weight, asked, denied, strict=True)]
-        self._weight = weight
+        found = [things_in(photograph) for photograph in captions]
+        self._said = np.zeros((len(found), len(THINGS)), dtype=np.float32)
+        self._open = np.ones((len(found), len(THINGS)), dtype=bool)
+        for row, (said, hinted) in enumerate(found):
+            self._said[row, list(said)] = [min(times, 3) for times in said.values()]
+            self._open[row, list(hinted)] = False
+        # Any fixed pairing shows how often two photographs in a row show and deny each thing.
+        order = np.random.default_rng(0).permutation(len(found))
+        self._weights = (
+            _balance(self._said, self._open),
+            _balance(self._said + self._said[order], self._open & self._open[order]),
+        )
 
-    def question_pair(self, photographs: Iterable[int], rng: random.Random) -> list[Question]:
-        """One question answered "yes" and one answered "no" about what the photographs show.
+    def questions(self, photographs: Iterable[int], rng: random.Random) -> list[Question]:
+        """At most one question answered "yes" and one answered "no" about what is shown.
 
-        Empty where no caption names anything that can be asked about.
+        Either may be missing: a photograph that says nothing rare asks less often.
+
+        Args:
+            photographs: The photographs shown, one or several in a row.
+            rng: Draws the things and the wording.
         """
         shown = list(photographs)
-        said: dict[int, int] = defaultdict(int)
-        for photograph in shown:
-            for thing, times in self.said[photograph].items():
-                said[thing] += times
-        hinted = frozenset().union(*(self.hinted[p] for p in shown))
-        open_to = [t for t in range(len(THINGS)) if t not in hinted and self._weight[t] > 0]
-        if not said or not open_to:
-            return []
-        yes = _draw(list(said), list(said.values()), rng)
-        no = _draw(open_to, [self._weight[t] for t in open_to], rng)
-        return [_question(yes, "yes", rng), _question(no, "no", rng)]
+        yes, no = self._weights[min(len(shown), 2) - 1]
+        drawn = (
+            ("yes", _draw(self._said[shown].sum(0) * yes, rng)),
+            ("no", _draw(self._open[shown].all(0) * no, rng)),
+        )
+        return [_question(thing, answer, rng) for answer, thing in drawn if thing is not None]
 
 
-def things_in(captions: Iterable[Sequence[str]]) -> tuple[dict[int, int], frozenset[int]]:
+def _balance(
+    said: Float32[np.ndarray, "photographs things"],
+    may_deny: Bool[np.ndarray, "photographs things"],
+) -> tuple[Float32[np.ndarray, " things"], Float32[np.ndarray, " things"]]:
+    """Weights of "yes" and "no" for each thing, so that both are asked equally often."""
+    asked = (said / np.maximum(said.sum(1, keepdims=True), 1)).sum(0)
+    deniable = may_deny.sum(0)
+    yes = np.minimum(2.0, deniable / np.maximum(said.astype(bool).sum(0), 1)).astype(np.float32)
+    no = (4 * asked / np.maximum(deniable, 1)).astype(np.float32)
+    for _ in range(60):
+        rates = []
+        for weights, able in ((yes, said), (no, may_deny)):
+            weighted = able * weights
+            rates.append((weighted / np.maximum(weighted.sum(1, keepdims=True), 1)).sum(0))
+        ratio = np.sqrt((rates[0] + 1e-6) / (rates[1] + 1e-6))
+        yes = (yes * np.minimum(1, 1 / ratio)).astype(np.float32)
+        no = (no * np.minimum(1, ratio)).astype(np.float32)
+    return yes, no
+
+
+def things_in(captions: Sequence[Sequence[str]]) -> tuple[dict[int, int], frozenset[int]]:
     """What a photograph shows: thing → captions that say so, and all that may not be denied.
 
     Args:
@@ -102,17 +107,23 @@ def things_in(captions: Iterable[Sequence[str]]) -> tuple[dict[int, int], frozen
             hinted.update(_HINTED.get(word, ()))
         for thing in here:
             said[thing] += 1
-    sure = {thing: times for thing, times in said.items() if times >= THINGS[thing].least}
+    spoken = {word for tokens in captions for word in tokens}
+    sure = {
+        thing: times
+        for thing, times in said.items()
+        if times >= THINGS[thing].least and not THINGS[thing].unless & spoken
+    }
     return sure, frozenset(hinted)
 
 
 def _question(thing: int, answer: str, rng: random.Random) -> Question:
     (phrase,) = rng.choices(_PHRASES, _PHRASE_WEIGHTS)
-    return Question(
-        text=phrase.format(THINGS[thing].name), answers=(answer,), kind="presence", accept=(answer,)
-    )
+    text = phrase.format(THINGS[thing].name).replace("Is there people", "Are there people")
+    return Question(text=text, answers=(answer,), kind="presence", accept=(answer,))
 
 
-def _draw(items: Sequence[int], weights: Sequence[float], rng: random.Random) -> int:
-    total = list(accumulate(weights))
-    return items[bisect(total, rng.random() * total[-1], hi=len(items) - 1)]
+def _draw(weights: Float32[np.ndarray, " things"], rng: random.Random) -> int | None:
+    """A thing with probability `weights`; none with what they lack of one."""
+    total = np.cumsum(weights)
+    drawn = rng.random() * max(float(total[-1]), 1.0)
+    return int(np.searchsorted(total, drawn, side="right")) if drawn < total[-1] else None
