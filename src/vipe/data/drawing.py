@@ -85,7 +85,7 @@ class Shape:
 
 
 @lru_cache(maxsize=128)
-def sprite(name: str, appearance: Appearance, behind: RGB | None = None) -> Image.Image:
+def sprite(name: str, appearance: Appearance, behind: RGB) -> Image.Image:
     """A picture with its look, RGBA, longer side about `PIXELS`; shared, so not to be changed.
 
     Args:
@@ -99,7 +99,7 @@ def sprite(name: str, appearance: Appearance, behind: RGB | None = None) -> Imag
     image = color.convert("RGBA")
     image.putalpha(alpha)
     outline, outline_color = appearance.outline, appearance.outline_color
-    if behind is not None and _vanishes(image, behind):
+    if _vanishes(image, behind):
         outline = max(outline, 5)
         outline_color = (255, 255, 255) if sum(behind) < 384 else (20, 20, 20)
     if appearance.flip:
@@ -116,23 +116,19 @@ def sprite(name: str, appearance: Appearance, behind: RGB | None = None) -> Imag
     return image
 
 
-def paste(frame: Image.Image, picture: Image.Image, x: float, y: float, size: float) -> None:
-    """Paste a sprite onto an RGB frame.
+@lru_cache(maxsize=64)
+def posed_sprite(
+    name: str, appearance: Appearance, behind: RGB, pixels: int, angle: float
+) -> Image.Image:
+    """A sprite whose longer side is `pixels`, then turned by `angle` degrees; shared.
 
-    Args:
-        frame: Changed in place.
-        picture: RGBA.
-        x: Centre, as a part of the frame's width.
-        y: Centre, as a part of the frame's height.
-        size: Of the longer side, as a part of the frame's shorter side.
+    Most pictures keep their size while they move, so that this is done once a scene.
     """
-    scale = size * min(frame.size) / max(picture.size)
-    if scale * max(picture.size) < 1:
-        return
-    extent = [max(1, round(side * scale)) for side in picture.size]
-    small = picture.resize((extent[0], extent[1]), Image.Resampling.BILINEAR)
-    corner = (round(x * frame.width - extent[0] / 2), round(y * frame.height - extent[1] / 2))
-    frame.paste(small, corner, small)
+    picture = sprite(name, appearance, behind)
+    scale = pixels / max(picture.size)
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    picture = picture.resize(size, Image.Resampling.BILINEAR)
+    return picture.rotate(angle, Image.Resampling.BILINEAR, expand=True) if angle else picture
 
 
 def draw_background(
@@ -155,14 +151,15 @@ def draw_background(
         return image
     if background.kind == "plain" and not background.grain:
         return Image.new("RGB", (size, size), background.colors[0])
-    mix = _mix(background, size)[..., None]
     first, second = (np.asarray(color, np.float32) for color in background.colors)
-    pixels = first + (second - first) * mix
+    pixels: np.ndarray = np.broadcast_to(first, (size, size, 3))
+    if background.kind != "plain":
+        pixels = first + (second - first) * _mix(background, size)[..., None]
     if background.grain:
         # Noise of a fixed size, enlarged: the same scene at every resolution.
         noise = np.random.default_rng(background.seed).normal(size=(112, 112))
-        grain = Image.fromarray(noise.astype(np.float32)).resize((size, size))
-        pixels = pixels + background.grain * np.asarray(grain)[..., None]
+        enlarged = Image.fromarray(noise.astype(np.float32)).resize((size, size))
+        pixels = pixels + background.grain * np.asarray(enlarged)[..., None]
     return Image.fromarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))
 
 
@@ -251,4 +248,4 @@ def _mix(background: Background, size: int) -> np.ndarray:
         noise = np.random.default_rng(background.seed).random((count, count), dtype=np.float32)
         blobs = Image.fromarray(noise).resize((size, size), Image.Resampling.BICUBIC)
         return np.clip(np.asarray(blobs), 0, 1)
-    return np.zeros((size, size), np.float32)
+    raise ValueError(f"{background.kind!r}: no such background")

@@ -356,6 +356,8 @@ def _description(rng: Generator, scene: Scene) -> Question:
             picture = pictures()[actor.name]
             if actor.motion in _DIRECTIONS:
                 does = f" {'move' if picture.many else 'moves'} {_to(actor.motion)}"
+            elif actor.motion == "still" and scene.kind == "pair":
+                does = " stay still" if picture.many else " stays still"
             elif actor.motion == "still":
                 does = f" {_at(actor.place)}" if actor.place and len(scene.actors) > 1 else ""
             else:

@@ -24,8 +24,7 @@ from vipe.data.drawing import (
     draw_background,
     draw_shape,
     mean_color,
-    paste,
-    sprite,
+    posed_sprite,
 )
 
 
@@ -156,13 +155,13 @@ def draw(
     for actor, pose in zip(scene.actors, scene.poses(second), strict=True):
         if pose is None:
             continue
-        picture = sprite(actor.name, actor.appearance, behind)
-        extent = pose.size
-        if actor.motion == "turn":
-            turned = picture.rotate(pose.angle, Image.Resampling.BILINEAR, expand=True)
-            extent *= max(turned.size) / max(picture.size)
-            picture = turned
-        paste(frame, picture, pose.x, pose.y, extent)
+        pixels = max(1, round(pose.size * size))
+        picture = posed_sprite(actor.name, actor.appearance, behind, pixels, pose.angle)
+        corner = (
+            round(pose.x * size - picture.width / 2),
+            round(pose.y * size - picture.height / 2),
+        )
+        frame.paste(picture, corner, picture)
     for shape in scene.shapes:
         if shape.in_front:
             draw_shape(frame, shape)
