@@ -31,8 +31,9 @@ _CLAUSE_END = frozenset(
 _DANGLING = (
     words.DETERMINERS | words.SHADES | words.COLOURS.keys() | words.AGES
     | frozenset(
-        "in on at of by to into onto from through next front over along very towards toward not "
-        "against behind near inside under its large big being who between each".split()
+        "in on at of by to into onto from through next front over along very towards toward "
+        "not against behind near inside under its large big being who between each high right "
+        "left".split()
     )
 )  # fmt: skip
 _ADVERBS = frozenset({"happily", "quickly", "playfully", "and", "outside", "who", "that"})
@@ -46,6 +47,10 @@ _NO_NOUN = (
         "large big long front side other something right left top it one each edge middle time "
         "each-other midair view same open full set what way down getting close".split()
     )
+)
+_NOUNS_LIKE_VERBS = frozenset(
+    "bed sled shed seed weed waterbed building buildings railing ceiling clothing swing ring wing "
+    "string king painting spring wing awning wedding opening crossing bedding carving".split()
 )
 _NEEDS_DETERMINER = words.HEADS.keys() | {"ball", "bench", "bike", "camera"}
 
@@ -162,7 +167,7 @@ def _head(tokens: Sequence[str], at: int) -> _Head | None:
     for i in range(at, min(at + 6, len(tokens))):
         token = tokens[i]
         following = tokens[i + 1] if i + 1 < len(tokens) else "."
-        if token in words.HEADS and following not in words.HEADS:
+        if token in words.HEADS and following not in words.HEADS | words.ANIMALS:
             plural = token in words.PLURAL_HEADS
             if following in words.ING_NOUNS | {"'s"} or (not determiner and not plural):
                 return None
@@ -226,7 +231,9 @@ def noun_phrase(tokens: Sequence[str], at: int) -> tuple[list[str], int] | None:
         return None
     if len(phrase) == i - body and phrase[-1] in _NEEDS_DETERMINER:
         return None
-    if any(w in words.HEADS for w in phrase[:-1]):
+    if any(w in words.HEADS for w in phrase[:-1]) or phrase[-1] in words.FINITE:
+        return None
+    if phrase[-1].endswith(("ed", "ing")) and phrase[-1] not in _NOUNS_LIKE_VERBS:
         return None
     if tokens[i : i + 1] == ["of"]:
         more = noun_phrase(tokens, i + 1)
@@ -244,9 +251,13 @@ def action(sentence: Sentence) -> list[str]:
         tokens = [verb]
         for token in sentence.tokens[at + 1 :]:
             joined = token == "with" and tokens[-1] in ("playing", "fighting", "talking")
+            if token in ("-", "covered") and tokens[-1] not in words.FUNCTION:
+                return []
             if token in _CLAUSE_END and not joined:
                 break
             if token in words.ING and len(tokens) > 2 and token not in words.ADJECTIVE_ING:
+                break
+            if token in words.FINITE and tokens[-1] not in words.FUNCTION:
                 break
             tokens.append(token)
         while len(tokens) > MOST_WORDS:
@@ -254,7 +265,7 @@ def action(sentence: Sentence) -> list[str]:
             tokens = tokens[:cut]
         while tokens and tokens[-1] in _DANGLING:
             tokens.pop()
-        return [] if {"is", "are", "'s", "'"} & set(tokens) else tokens
+        return [] if {"is", "are", "'s", "'"} & set(tokens) or tokens == ["doing"] else tokens
     return []
 
 
@@ -271,7 +282,7 @@ def content(phrase: Sequence[str]) -> list[str]:
     skip = words.FUNCTION | words.DETERMINERS | _NO_NOUN
     found: list[str] = []
     for token in phrase:
-        for word in token.split("_"):
-            if word not in skip and len(word) > 2:
-                found += [word, *([words.INFINITIVE[word]] if word in words.INFINITIVE else [])]
+        word = token.split("_")[-1]
+        if word not in skip and len(word) > 2:
+            found += [word, *([words.INFINITIVE[word]] if word in words.INFINITIVE else [])]
     return found

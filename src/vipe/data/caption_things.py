@@ -44,13 +44,13 @@ class Thing:
 
 
 WATERS = (
-    "water ocean sea lake river stream pond pool wave creek waterfall surf surfing surfer "
+    "water ocean sea lake river stream pond pool creek waterfall surf surfing surfer "
     "surfers swimming swimmer swims swim rapids puddle fountain kayak kayaking kayaker canoe "
     "water_ski water_skiing water_skier underwater waters rafting sprinkler"
 )
 WATER_HINTS = (
-    f"{WATERS} wet splash splashes splashing beach shore boat boats dock pier wakeboard diving "
-    "dives raft bridge rain harbor canal paddling paddle bath bathtub wading surfboard surfs "
+    f"{WATERS} wave wet splash splashes splashing beach shore boat boats dock pier wakeboard "
+    "diving dives raft bridge rain harbor canal paddling paddle bath bathtub wading surfboard surfs "
     "coast hose waves fishing coastline float floating wetsuit bottle water_bottle"
 )
 TREES = "tree trees forest woods wooded palm palms tree_branch tree_trunk"
@@ -93,12 +93,12 @@ THINGS: tuple[Thing, ...] = (
     _thing("a boy", BOYS, f"{AMBIGUOUS_PEOPLE} {CHILDREN}", 2),
     _thing("a girl", GIRLS, f"{AMBIGUOUS_PEOPLE} {CHILDREN}", 2),
     _thing("a child", f"{CHILDREN} {BOYS} {GIRLS}", AMBIGUOUS_PEOPLE, 2),
-    _thing("a baby", "baby babies infant", f"{CHILDREN} people family"),
+    _thing("a baby", "baby babies infant", f"{CHILDREN} people family", 1, " ".join(ANIMALS)),
     _thing("a crowd", "crowd crowds crowded spectators audience", "people group team many stadium "
            "onlookers game race match parade players"),
     _thing("a car", "car cars race_car race_cars suv sedan taxi jeep", "vehicle vehicles truck van "
-           "street road traffic parking driving drives racing toy_car toy_truck bumper_cars go_cart "
-           "go_kart parked"),
+           "street road traffic parking driving drives racing toy_car toy_truck bumper_cars "
+           "go_cart go_kart parked"),
     _thing("a truck", "truck trucks fire_truck pickup", "vehicle vehicles van car cars traffic "
            "toy_car toy_truck street parking"),
     _thing("a bus", "bus buses", "vehicle vehicles street traffic bus_stop bus_station"),
@@ -123,9 +123,9 @@ THINGS: tuple[Thing, ...] = (
     _thing("a frisbee", "frisbee frisbees frisbe", "disc disk toy object catch catches"),
     _thing("a guitar", "guitar guitars guitarist", "instrument instruments band music musician "
            "musicians bass banjo concert rock stage singer"),
-    _thing("snow", "snow snowy snowboard snowboarder snowboarding skiing skier skiers sled snowman "
-           "snowball snowboarders", "ski skis winter ice icy white cold mountain mountains slope "
-           "mountaintop glacier powder hill sledding snowsuit"),
+    _thing("snow", "snow snowy snowboard snowboarder snowboarding skiing skier skiers sled "
+           "snowboarders", "snowman snowball ski skis winter ice icy white cold mountain mountains "
+           "slope mountaintop glacier powder hill sledding snowsuit"),
     _thing("ice", "ice icy", "snow snowy skating hockey winter glacier rink frozen skates"),
     _thing("water", WATERS, WATER_HINTS),
     _thing("a beach", "beach beaches seashore seaside", "sand sandy shore ocean sea coast water "

@@ -192,15 +192,16 @@ COUNTED = frozenset(
 # ── Places, games ───────────────────────────────────────────────────────────────────────────────
 PLACES = frozenset(
     "beach water snow grass field street park pool ocean river lake woods forest sidewalk road "
-    "mountain hill room kitchen couch bed bench city gym stadium track playground yard skatepark "
-    "skate_park stage court desert sea stream pond sand path trail lawn backyard house building boat bridge "
-    "car bar restaurant store market garden ramp rock rocks wall cliff chair floor ground dirt "
-    "mud meadow hillside mountains shore creek dock pier train bus station porch steps stairs table "
-    "fence tree trees swing slide trampoline wave waves air rink arena ice puddle fountain "
-    "surf tunnel alley crosswalk ledge horse motorcycle bicycle bike rail railing log office "
-    "waterfall canoe kayak raft soccer_field football_field baseball_field parking_lot lot carpet "
-    "mountaintop platform crowd rapids sandbox bathtub tub sofa tent deck roof canyon "
-    "sky countryside hallway doorway window corner pavement concrete skateboard".split()
+    "mountain hill room kitchen couch bed bench city gym stadium track playground yard "
+    "skatepark skate_park stage court desert sea stream pond sand path trail lawn backyard "
+    "house building boat bridge car bar restaurant store market garden ramp rock rocks wall "
+    "cliff chair floor ground dirt mud meadow hillside mountains shore creek dock pier train "
+    "bus station porch steps stairs table fence tree trees swing slide trampoline wave waves "
+    "air rink arena ice puddle fountain surf tunnel alley crosswalk ledge horse motorcycle "
+    "bicycle bike rail railing log office waterfall canoe kayak raft soccer_field "
+    "football_field baseball_field parking_lot lot carpet mountaintop platform crowd rapids "
+    "sandbox bathtub tub sofa tent deck roof canyon sky countryside hallway doorway window "
+    "corner pavement concrete skateboard".split()
 )
 GAMES = frozenset(
     "soccer football basketball baseball tennis volleyball hockey rugby lacrosse golf frisbee "
@@ -224,7 +225,7 @@ _VERBS = (
     "hike bike cycle drive perform balance spin flip roll crawl hang pick wash clean shake shop "
     "cross travel tackle dribble shoot hit bowl bat pitch sled drag fetch retrieve return follow "
     "lead hug kiss touch pet feed try attempt go get come move take make do practice prepare enjoy "
-    "gather march protest cheer clap celebrate speak listen write draw work build sweep stretch "
+    "gather march protest cheer clap celebrate speak listen write draw work sweep stretch "
     "exercise relax lounge sunbathe smoke call wear have put give show face sniff stare gaze peek "
     "peer bark growl snarl yawn raise lift drop fall land turn stick trot gallop herd tug grab hop "
     "jog nap squat scream yell cry juggle grind wakeboard kayak bounce splash skip stroll ice "
@@ -260,6 +261,14 @@ ING: frozenset[str] = frozenset(_ing(v) for v in _VERBS)
 THIRD: dict[str, str] = {_third(v): _ing(v) for v in _VERBS}
 BASE: dict[str, str] = {v: _ing(v) for v in _VERBS}
 INFINITIVE: dict[str, str] = {_ing(v): v for v in _VERBS}
+# Verbs that end the noun phrase before them ("a boy in a red shirt | jumps"): the -s forms that
+# are not plurals as often, and plain forms that are hardly ever nouns.
+FINITE = (
+    THIRD.keys() - set("skis skates bikes waves drinks slides swings flips shows".split())
+) | set(
+    "run go stand sit jump look play watch hold climb swim throw catch kick carry chase eat "
+    "read push pull lie lean leap laugh perform wait get come take make".split()
+)
 # Not what someone is *doing*.
 STATIVE = frozenset("wearing having dressing covering facing showing".split())
 # Verb -> the prepositions with which "what is … V-ing P?" makes sense ("" is none).

@@ -52,6 +52,10 @@ _MORE = (
 )
 _SINGULAR = {"dog": "dogs", "man": "men", "boy": "boys", "girl": "girls", "woman": "women",
              "horse": "horses", "child": "children"}  # fmt: skip
+_AROUND = frozenset(
+    {"snow", "water", "grass", "sand", "ice", "a street", "a field", "a rock", "a building",
+     "a tree", "a mountain", "a forest", "a hat", "a helmet", "a bag", "a beach", "an ocean"}
+)  # fmt: skip
 
 
 class Gathered:
@@ -179,15 +183,19 @@ def _things(gathered: Gathered, sentences: Sequence[Sentence]) -> None:
     """What is in the video: the things that two captions or more say, alone and in pairs."""
     said, _ = things_in([s.tokens for s in sentences])
     spoken = {w for s in sentences for w in s.tokens}
-    general = {"a person", "an animal", "people", "a crowd", "a child", "water", "a toy", "food"}
-    sure = sorted((t for t, n in said.items() if n >= 2), key=lambda t: -said[t])
+    general = {"a person", "an animal", "people", "a crowd", "a child", "a toy", "food"}
+    # What lies around or is worn comes after what is looked at.
+    sure = sorted(
+        (t for t, n in said.items() if n >= 2),
+        key=lambda t: (3 if THINGS[t].name in _AROUND else 0) - said[t],
+    )
     exact = [
         t
         for t in sure
         if THINGS[t].name not in general and THINGS[t].name.split()[-1] in _singular(spoken)
     ]
     for k, thing in enumerate(exact[:3]):
-        accept = sorted(THINGS[thing].said & spoken)
+        accept = [spell([w]) for w in sorted(THINGS[thing].said & spoken)]
         names = [THINGS[t].name for t in (*exact[: min(k, 1)], thing)]
         gathered.add("object", "What is in the video?", " and ".join(names), accept)
 
@@ -240,7 +248,7 @@ def _colours_before(tokens: Sequence[str], at: int) -> tuple[str, ...]:
 
 
 def _counts(gathered: Gathered, sentences: Sequence[Sentence]) -> None:
-    """Asked where three captions or more count, and all alike."""
+    """Asked where three captions or more count, and all alike; one, where every caption says so."""
     counted: dict[str, list[str]] = defaultdict(list)
     for s in sentences:
         for i, token in enumerate(s.tokens):
@@ -257,7 +265,7 @@ def _counts(gathered: Gathered, sentences: Sequence[Sentence]) -> None:
         return
     for one, many in _SINGULAR.items():
         alone = [s for s in sentences if s.noun == one and s.subject.split()[0] in ("a", "an")]
-        if len(alone) >= 3:
+        if len(alone) >= max(3, len(sentences)):
             gathered.add("count", f"How many {many} are there?", "one", ["one"])
 
 
@@ -291,7 +299,7 @@ def telling(captions: Iterable[Sequence[str]], elsewhere: Iterable[str]) -> tupl
     said = Counter(word for tokens in captions for word in set(tokens))
     known = words.HEADS.keys() | words.COLOURED.keys() | words.PLACES | words.GAMES | _NAMED
     skip = set(elsewhere) | words.FUNCTION
-    return tuple(w for w, _ in said.most_common() if w in known and w not in skip)
+    return tuple(spell([w]) for w, _ in said.most_common() if w in known and w not in skip)
 
 
-_NAMED = {word for thing in THINGS for word in thing.said}
+_NAMED = {word for thing in THINGS for word in thing.said} - set(words.PERSON_PARTS.split())

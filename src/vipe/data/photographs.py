@@ -31,6 +31,8 @@ from vipe.frames import Frames
 __all__ = ["PhotographSource", "photograph_images", "write_rows"]
 
 _SHORT = 12
+# How often questions are kept whose answer would else be a safe guess.
+_COMMON = {("animal", "a dog"): 0.4, ("count", "one"): 0.5}
 # What can still be answered when a part of the photograph is not shown.
 _SURVIVES_CROP = frozenset({"caption", "action", "animal", "who"})
 _SURVIVES_PAN = _SURVIVES_CROP | {"object", "where", "presence"}
@@ -72,6 +74,7 @@ class PhotographSource:
         self._presence = Presence(self._tokens)
         self._by_name = {name: i for i, name in enumerate(self.photographs.names)}
         self._questions: dict[int, list[Question]] = {}
+        self._clauses: dict[int, tuple[str, ...]] = {}
 
     def __len__(self) -> int:
         return len(self.photographs)
@@ -164,7 +167,10 @@ class PhotographSource:
         if kinds is None or "presence" in kinds:
             found += self._presence.questions([i], rng)
             found += self._presence.questions([i], rng)
-        found += (q for q in self.questions(i) if kinds is None or q.kind in kinds)
+        for question in self.questions(i):
+            share = _COMMON.get((question.kind, question.answers[0]), 1.0)
+            if (kinds is None or question.kind in kinds) and rng.random() < share:
+                found.append(question)
         return tuple(found)
 
     def questions(self, i: int) -> list[Question]:
@@ -187,7 +193,7 @@ class PhotographSource:
             self._happens("What happens last?", shown, len(shown) - 1),
         ]
         for at in range(len(shown)):
-            phrase = rng.choice(short[at])
+            phrase = rng.choice(self._phrases(shown[at]))
             if at + 1 < len(shown):
                 found.append(self._happens(f"What happens after {phrase}?", shown, at + 1))
             if at > 0:
@@ -195,6 +201,13 @@ class PhotographSource:
         found += self._presence.questions(shown, rng)
         found += self._presence.questions(shown, rng)
         return found
+
+    def _phrases(self, i: int) -> tuple[str, ...]:
+        """Short clauses that name what happens in the `i`-th photograph: "a dog is running"."""
+        if i not in self._clauses:
+            clauses = (rules.clause(rules.parse(c)) for c in self.captions[i])
+            self._clauses[i] = tuple(dict.fromkeys(filter(None, clauses))) or self._short(i)
+        return self._clauses[i]
 
     def _happens(self, text: str, shown: list[int], at: int) -> Question:
         elsewhere = {
