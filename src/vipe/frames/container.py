@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from typing import BinaryIO
 
 import av
 from av.container import InputContainer
 from av.stream import Disposition
 
 from vipe.errors import VideoError
+from vipe.frames.values import ByteStream
 
 # Formats in which FFmpeg draws text; a text file is no video.
 _TEXT = {"tty", "bin", "xbin", "idf", "adf"}
@@ -33,7 +33,7 @@ class Container:
         indexed_to: The last tick that the list covers.
     """
 
-    def __init__(self, stream: BinaryIO, path: str | None, name: str) -> None:
+    def __init__(self, stream: ByteStream, path: str | None, name: str) -> None:
         """Open `path`, or `stream` where that is None.
 
         Raises:
@@ -41,6 +41,8 @@ class Container:
         """
         self._bytes, self._path, self._name = stream, path, name
         self._container: InputContainer | None = None
+        self._timed = True
+        self.start = 0
         self.reopen()
         assert self.stream.time_base is not None
         self.tick = float(self.stream.time_base)
@@ -74,7 +76,7 @@ class Container:
         self.stream.thread_type = "AUTO"
         self._to_key = False
         self._floor: int | None = None
-        self._next_untimed: int | None = None
+        self._next = self.start
 
     def close(self) -> None:
         """Let go of the file."""
@@ -93,7 +95,7 @@ class Container:
     def jump(self, target: int) -> bool:
         """Go to the last key frame that is not after `target`; False where it cannot be done."""
         assert self._container is not None
-        if self._next_untimed is not None:  # without times, no frame would know where it is
+        if not self._timed:  # no frame would know where it is
             return False
         try:
             self._container.seek(target, stream=self.stream, backward=True)
@@ -123,10 +125,11 @@ class Container:
 
     def pts_of(self, frame: av.VideoFrame) -> int | None:
         """Give a decoded frame's time; None for one that a jump left without its references."""
-        pts = frame.pts if frame.pts is not None else frame.dts
-        if pts is None:
-            pts = self.start if self._next_untimed is None else self._next_untimed
-            self._next_untimed = pts + self._step
+        pts = frame.pts
+        if pts is None:  # a bare stream: count
+            self._timed = False
+            pts = self._next
+        self._next = self.end_of(pts, frame)
         return None if self._floor is not None and pts < self._floor else pts
 
     def end_of(self, pts: int, frame: av.VideoFrame) -> int:

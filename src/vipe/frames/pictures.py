@@ -7,15 +7,15 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Literal
 
 from jaxtyping import UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from vipe.errors import VideoError
 from vipe.frames.pixels import from_picture, upright
-from vipe.frames.values import VideoInfo, one_line
+from vipe.frames.values import ByteStream, VideoInfo, one_line
 
 # Named, because Pillow also claims films (MPEG, FLI) that it cannot play.
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "JPEG2000", "PPM")
@@ -98,12 +98,13 @@ def folder(path: Path, per_second: float) -> Pictures:
         file = files[index]
         label = one_line(file)
         try:
-            picture = identify(file)
+            with file.open("rb") as stream:
+                picture = identify(stream, label)
+                if picture is not None:
+                    return loaded(picture, label)
         except OSError as error:
             raise VideoError(f"{label} cannot be read: {error.strerror or error}") from error
-        if picture is None:
-            raise VideoError(f"{label} is not a picture that can be read")
-        return loaded(picture, label)
+        raise VideoError(f"{label} is not a picture that can be read")
 
     return Pictures(
         kind="pictures",
@@ -142,11 +143,18 @@ def animation(picture: Image.Image, name: str) -> Pictures:
     return Pictures(kind="video", seconds=seconds, duration=end, load=load, name=name)
 
 
-def identify(file: Path | BinaryIO) -> Image.Image | None:
-    """Open a picture by its content, its pixels unread; None where it is none that we know."""
+def identify(stream: ByteStream, name: str) -> Image.Image | None:
+    """Open a picture by its content, its pixels unread; None where it is none that we know.
+
+    Raises:
+        VideoError: It is so large that reading it could exhaust the memory.
+    """
+    stream.seek(0)
     try:
-        return Image.open(file, formats=FORMATS)
-    except (UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return Image.open(stream, formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise VideoError(f"{name} is too large a picture") from error
+    except (OSError, SyntaxError, ValueError):
         return None
 
 
@@ -159,8 +167,7 @@ def loaded(picture: Image.Image, name: str) -> Image.Image:
     try:
         picture.load()
     except (OSError, SyntaxError, ValueError, EOFError, IndexError) as error:
-        reason = "is truncated" if "truncated" in str(error) else "is a damaged picture"
-        raise VideoError(f"{name} {reason}: {error}".replace("\n", " ")) from error
+        raise VideoError(f"{name} is a truncated or damaged picture") from error
     return picture
 
 

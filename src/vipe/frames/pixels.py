@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 import numpy as np
 import torch
@@ -82,10 +83,10 @@ def _orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
     The matrix maps a stored pixel (p, q) to (a·p + c·q, b·p + d·q); quarter turns and mirrors are
     all that cameras write, any other angle goes to the nearest of them.
     """
-    try:
-        data = frame.side_data["DISPLAYMATRIX"]
-    except KeyError:
+    side: Any = frame.side_data  # PyAV's stub knows one kind only
+    if "DISPLAYMATRIX" not in {data.type.name for data in side}:
         return False, False, False
+    data = side["DISPLAYMATRIX"]
     a, b, _, c, d, *_ = struct.unpack("=9i", bytes(data))
     if abs(b) > abs(a):
         return True, c < 0, b < 0

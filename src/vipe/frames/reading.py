@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 import torch
 from jaxtyping import UInt8
@@ -16,10 +17,10 @@ from torch import Tensor
 from vipe.errors import VideoError
 from vipe.frames import pictures
 from vipe.frames.sampling import Sampling, Uniform
-from vipe.frames.values import Frames, VideoInfo, one_line
+from vipe.frames.values import ByteStream, Frames, VideoInfo, one_line
 from vipe.frames.video import Video
 
-Readable = str | os.PathLike[str] | BinaryIO
+Readable = str | os.PathLike[str] | ByteStream
 
 
 class Source(Protocol):
@@ -133,7 +134,7 @@ def _opened(path: Readable, pictures_per_second: float) -> Iterator[Source]:
         )
 
 
-def _open(file: Path, name: str) -> BinaryIO | None:
+def _open(file: Path, name: str) -> io.BufferedReader | None:
     """Open a file for reading, or give None for a folder."""
     try:
         status = file.stat()
@@ -150,13 +151,12 @@ def _open(file: Path, name: str) -> BinaryIO | None:
         raise VideoError(f"{name} cannot be read: {error}") from error
 
 
-def _picture(stream: BinaryIO, name: str) -> pictures.Pictures | None:
+def _picture(stream: ByteStream, name: str) -> pictures.Pictures | None:
     """Take the stream as a picture, or as an animation that FFmpeg does not play."""
     # A film in the mjpeg format is JPEG after JPEG, and looks like the first of them.
     if name.lower().endswith((".mjpeg", ".mjpg")):
         return None
-    stream.seek(0)
-    picture = pictures.identify(stream)
+    picture = pictures.identify(stream, name)
     if picture is None:
         return None
     if not getattr(picture, "is_animated", False) or picture.format in ("TIFF", "MPO"):

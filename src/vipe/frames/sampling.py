@@ -6,6 +6,7 @@ first frame, before that). Each frame comes once, even if it is on the screen at
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -31,13 +32,13 @@ class Rate:
     per_second: float = 2.0
 
     def __post_init__(self) -> None:
-        if not self.per_second > 0:
+        if not 0 < self.per_second < math.inf:
             raise ValueError(f"a rate must be above zero, got {self.per_second}")
 
     def moments(self, duration: float) -> list[float]:
         """Give the ticks before `duration` (seconds), the one at 0 always."""
         # A tick that meets the end but for rounding shows nothing new.
-        count = max(1, -int(-(duration * self.per_second - 1e-6) // 1))
+        count = max(1, math.ceil(duration * self.per_second - 1e-6))
         return [i / self.per_second for i in range(count)]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, UInt8
@@ -58,6 +58,23 @@ class VideoInfo:
     duration: float
     rate: float
     frames: int | None
+
+
+@runtime_checkable
+class ByteStream(Protocol):
+    """A binary file object: what `open(path, "rb")`, `io.BytesIO` and their like give."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Read at most so many bytes, or all."""
+        ...
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Move, and tell where to."""
+        ...
+
+    def seekable(self) -> bool:
+        """Tell whether `seek` works."""
+        ...
 
 
 def one_line(name: object) -> str:

@@ -10,7 +10,6 @@ import warnings
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import BinaryIO
 
 import av
 from av.video.reformatter import VideoReformatter
@@ -20,7 +19,7 @@ from torch import Tensor
 from vipe.errors import VideoError
 from vipe.frames.container import Container
 from vipe.frames.pixels import from_video, shown_size
-from vipe.frames.values import VideoInfo
+from vipe.frames.values import ByteStream, VideoInfo
 
 # Packets read ahead of the decoder, to see which frames are replaced before they are wanted.
 _AHEAD = 16
@@ -33,7 +32,7 @@ _SLACK = 0.5
 class Video:
     """A video stream, read forward: frames at given moments, or all of them."""
 
-    def __init__(self, stream: BinaryIO, path: str | None, name: str) -> None:
+    def __init__(self, stream: ByteStream, path: str | None, name: str) -> None:
         """Open `path`, or `stream` where that is None.
 
         Raises:
