@@ -105,7 +105,7 @@ def sample_scene(
             number that is taken modulo how many there are).
     """
     rng = default_rng([VERSION, seed])
-    kind = str(rng.choice(list(WEIGHTS), p=[w / sum(WEIGHTS.values()) for w in WEIGHTS.values()]))
+    kind = _kind(rng)
     background = _background(rng, with_photographs)
     chosen = _choose(rng, background, kind)
     style = _Styles(rng, styles)
@@ -124,6 +124,16 @@ def sample_scene(
         actors=tuple(actors),
         shapes=_shapes(rng, actors),
     )
+
+
+def scene_kind(seed: int) -> str:
+    """The kind of the scene that a seed names, without the rest of it."""
+    return _kind(default_rng([VERSION, seed]))
+
+
+def _kind(rng: Generator) -> str:
+    total = sum(WEIGHTS.values())
+    return str(rng.choice(list(WEIGHTS), p=[weight / total for weight in WEIGHTS.values()]))
 
 
 def drawable_over_photographs(picture: Picture) -> bool:

@@ -70,9 +70,12 @@ class SceneSource:
     def clip(self, index: int, epoch: int = 0) -> Clip:
         """The `index`-th scene; from pass to pass the questions vary, the frames do not."""
         scene = self.scene(self.seeds[index])
+        return Clip(shots=(self.shot(scene),), questions=ask(scene, epoch))
+
+    def shot(self, scene: Scene) -> Shot:
+        """All frames of one of this source's scenes."""
         _, shown = scene.moments()
-        shot = Shot(key=self._key(scene.seed), index=tuple(shown), seconds=scene.seconds())
-        return Clip(shots=(shot,), questions=ask(scene, epoch))
+        return Shot(key=self._key(scene.seed), index=tuple(shown), seconds=scene.seconds())
 
     def keys(self) -> list[str]:
         """A key for every seed."""
