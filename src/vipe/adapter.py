@@ -6,6 +6,7 @@ Names, configuration and constants are PEFT's own. Tensors are safetensors; noth
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import uuid
 from os import PathLike
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from peft import LoraConfig
 
 _PREFIX = "base_model.model."  # PEFT's wrapper around the model, in its saved names
-_FACTORS = {"A": ".lora_A.weight", "B": ".lora_B.weight"}
+_A, _B = ".lora_A.weight", ".lora_B.weight"
 
 # What an adapter's configuration may say without changing ΔW = (α / r) · B A. Any other setting
 # that differs from PEFT's default asks for something that is not done here (DoRA, biases, …).
@@ -69,30 +70,27 @@ def save(weights: PerceptualWeights, folder: str | PathLike[str]) -> None:
     config.target_modules = sorted(single.targets)
     tensors = {
         f"{_PREFIX}{target}{suffix}": factors[target].detach().cpu().clone().contiguous()
-        for factors, suffix in ((single.A, _FACTORS["A"]), (single.B, _FACTORS["B"]))
+        for factors, suffix in ((single.A, _A), (single.B, _B))
         for target in single.targets
     }
     final = Path(folder).resolve()
     _check_replaceable(final, {CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME})
-    fresh, old = (
-        final.with_name(f".{final.name}.{uuid.uuid4().hex}.{end}") for end in ("new", "old")
-    )
+    unique = f".{final.name}.{uuid.uuid4().hex}"
+    fresh, old = final.with_name(f"{unique}.new"), final.with_name(f"{unique}.old")
     try:
         fresh.mkdir(parents=True)
         config.save_pretrained(str(fresh))
-        save_file(tensors, fresh / SAFETENSORS_WEIGHTS_NAME, {**single.metadata, "format": "pt"})
+        notes = {**single.metadata, "format": "pt"}
+        save_file(tensors, fresh / SAFETENSORS_WEIGHTS_NAME, notes)
         if final.exists():
             final.rename(old)
-        try:
-            fresh.rename(final)
-        except OSError:
-            if old.exists():
-                old.rename(final)
-            raise
+        fresh.rename(final)
     except (OSError, SafetensorError) as error:
         raise AdapterError(f"{folder}: cannot write the adapter: {_one_line(error)}") from error
-    finally:
+    finally:  # also when interrupted: what was there before stays, or comes back
         shutil.rmtree(fresh, ignore_errors=True)
+        if old.exists() and not final.exists():
+            old.rename(final)
         shutil.rmtree(old, ignore_errors=True)
 
 
@@ -108,7 +106,6 @@ def load(folder: str | PathLike[str]) -> PerceptualWeights:
         AdapterError: It is missing, damaged, not a LoRA, or uses more of PEFT than a plain LoRA.
     """
     from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
-    from peft.utils.other import get_pattern_key
 
     path = Path(folder)
     if not path.is_dir():
@@ -117,31 +114,23 @@ def load(folder: str | PathLike[str]) -> PerceptualWeights:
         if not (path / name).is_file():
             raise AdapterError(f"{path}: not an adapter, {name} is missing")
     config = _read_config(path / CONFIG_NAME)
-    file = path / SAFETENSORS_WEIGHTS_NAME
-    factors, metadata = _read_factors(file)
-    rank = max(A.shape[0] for A in factors["A"].values())
-    scale = config.lora_alpha / config.r
-    ranks, alphas = config.rank_pattern or {}, config.alpha_pattern or {}
-    for target, A in factors["A"].items():
-        B = factors["B"][target]
-        own_rank = ranks.get(get_pattern_key(list(ranks), target), config.r)
-        own_alpha = alphas.get(get_pattern_key(list(alphas), target), config.lora_alpha)
-        if A.ndim != 2 or B.ndim != 2 or A.shape[0] != own_rank or B.shape[1] != own_rank:
+    factors, metadata = _read_factors(path / SAFETENSORS_WEIGHTS_NAME)
+    alike = not config.rank_pattern and not config.alpha_pattern
+    scale = config.lora_alpha / config.r if alike else 1.0
+    rank = max(A.shape[0] for A, _ in factors.values())
+    A, B = {}, {}
+    for target, (own_A, own_B) in factors.items():
+        own_rank, own_alpha = _rank_and_alpha(config, target)
+        if own_A.shape[0] != own_rank:
             raise AdapterError(
-                f"{file}: {target} should have rank {own_rank}, but has A {tuple(A.shape)} and "
-                f"B {tuple(B.shape)}"
+                f"{path}: {target} has rank {own_A.shape[0]}, {CONFIG_NAME} says {own_rank}"
             )
-        if (own_scale := own_alpha / own_rank) != scale:
-            B = B * (own_scale / scale)
-        factors["A"][target] = F.pad(A, (0, 0, 0, rank - own_rank))
-        factors["B"][target] = F.pad(B, (0, rank - own_rank))
-    return PerceptualWeights(
-        A=factors["A"],
-        B=factors["B"],
-        alpha=scale * rank,
-        base_model=config.base_model_name_or_path or "",
-        metadata=metadata,
-    )
+        if not alike:
+            own_B = own_B * (own_alpha / own_rank)
+        A[target] = F.pad(own_A, (0, 0, 0, rank - own_rank))
+        B[target] = F.pad(own_B, (0, rank - own_rank))
+    base_model = str(config.base_model_name_or_path or "")
+    return PerceptualWeights(A=A, B=B, alpha=scale * rank, base_model=base_model, metadata=metadata)
 
 
 def _read_config(file: Path) -> LoraConfig:
@@ -156,11 +145,13 @@ def _read_config(file: Path) -> LoraConfig:
         raise AdapterError(f"{file}: not a LoRA adapter (peft_type is {kind!r})")
     try:
         config = LoraConfig.from_pretrained(str(file.parent))
-        usable = config.r > 0 and config.lora_alpha / config.r is not None
-    except Exception as error:  # whatever PEFT's own checks raise
+        numbers = [config.r, *(config.rank_pattern or {}).values()]
+        alphas = [config.lora_alpha, *(config.alpha_pattern or {}).values()]
+        if not (all(n >= 1 for n in numbers) and all(map(math.isfinite, alphas))):
+            raise ValueError(f"ranks {numbers} and alphas {alphas}")
+        _rank_and_alpha(config, "")  # the patterns are regular expressions
+    except Exception as error:  # whatever PEFT's own checks raise, on whatever the file says
         raise AdapterError(f"{file}: not a usable configuration: {_one_line(error)}") from error
-    if not usable:
-        raise AdapterError(f"{file}: r must be positive, got {config.r}")
     default = LoraConfig()
     unsupported = sorted(
         name
@@ -173,29 +164,47 @@ def _read_config(file: Path) -> LoraConfig:
     return config
 
 
-def _read_factors(file: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, str]]:
+def _rank_and_alpha(config: LoraConfig, target: str) -> tuple[int, float]:
+    """Return what `config` says for one layer, by PEFT's own matching of its patterns."""
+    from peft.utils.other import get_pattern_key
+
+    ranks, alphas = config.rank_pattern or {}, config.alpha_pattern or {}
+    return (
+        ranks.get(get_pattern_key(list(ranks), target), config.r),
+        alphas.get(get_pattern_key(list(alphas), target), config.lora_alpha),
+    )
+
+
+def _read_factors(file: Path) -> tuple[dict[str, tuple[Tensor, Tensor]], dict[str, str]]:
     """Read A and B per target, and the notes, from PEFT's names."""
     from safetensors import SafetensorError, safe_open
 
-    factors: dict[str, dict[str, Tensor]] = {"A": {}, "B": {}}
     try:
         with safe_open(file, framework="pt") as stored:
-            metadata = {k: v for k, v in (stored.metadata() or {}).items() if k != "format"}
-            for key in stored.keys():  # noqa: SIM118 (not a mapping)
-                for factor, suffix in _FACTORS.items():
-                    if key.startswith(_PREFIX) and key.endswith(suffix):
-                        target = key.removeprefix(_PREFIX).removesuffix(suffix)
-                        factors[factor][target] = stored.get_tensor(key)
-                        break
-                else:
-                    raise AdapterError(f"{file}: unexpected tensor {key}")
+            notes = {k: v for k, v in (stored.metadata() or {}).items() if k != "format"}
+            tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise AdapterError(f"{file}: damaged: {_one_line(error)}") from error
-    if not factors["A"] or (odd := factors["A"].keys() ^ factors["B"].keys()):
-        raise AdapterError(
-            f"{file}: " + (f"{min(odd)} has one of A and B only" if factors["A"] else "no factors")
+    factors = {}
+    for key_A in [key for key in tensors if key.endswith(_A)]:
+        target = key_A.removeprefix(_PREFIX).removesuffix(_A)
+        A, B = (
+            tensors.pop(f"{_PREFIX}{target}{_A}", None),
+            tensors.pop(f"{_PREFIX}{target}{_B}", None),
         )
-    return factors, metadata
+        if A is None or B is None:
+            raise AdapterError(
+                f"{file}: {target} has no {_PREFIX}{target}{_A if A is None else _B}"
+            )
+        if A.ndim != 2 or B.ndim != 2 or A.shape[0] != B.shape[1] or not A.is_floating_point():
+            raise AdapterError(
+                f"{file}: {target} should have floating A (r, in) and B (out, r), has "
+                f"{A.dtype} {tuple(A.shape)} and {B.dtype} {tuple(B.shape)}"
+            )
+        factors[target] = (A, B)
+    if tensors or not factors:
+        raise AdapterError(f"{file}: unexpected {min(tensors)}" if tensors else f"{file}: is empty")
+    return factors, notes
 
 
 def _check_replaceable(folder: Path, own: set[str]) -> None:

@@ -1,8 +1,9 @@
 """Stage 6 of the flow, PerceptualWeights + language model: attaching (and merging) the update.
 
-Attaching adds a forward hook to each target layer and leaves the parameters alone, so that every
-sample of a batch can carry its own video's update. Merging writes one update into the parameters,
-for a model that is to be asked about one video only.
+Attaching lends each target layer a class that adds the update to the output and leaves the
+parameters alone, so that every sample of a batch can carry its own video's update. Merging writes
+one update into the parameters, for a model that is to be asked about one video only: nothing is
+then left to compute per token.
 
 Dimensions: b samples of the input batch, s videos (b is a multiple of s), t tokens, r rank.
 """
@@ -11,11 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -30,10 +31,13 @@ def attach(model: nn.Module, weights: PerceptualWeights) -> Iterator[None]:
     """Add `weights` to the target layers of `model` inside a `with` block.
 
     Sample `i` of an input batch of `k · s` samples gets the update of video `i // k`, which is
+    Sample `i` of an input batch of `k · s` samples gets the update of video `i // k`, which is
     how `generate` lays out beams and returned sequences; an unbatched update goes to all samples.
     Nested blocks add up. Gradients flow to the factors. The parameters are never written to, and
-    on leaving the block the hooks are gone. With gradient checkpointing, call `backward` inside
-    the block: the forward pass is run again there.
+    after the block the model is as it was. With gradient checkpointing, call `backward` inside the
+    block: the forward pass is run again there. A model is for one thread at a time.
+
+    Compiled models (`torch.compile`) are compiled once with and once without an update.
 
     Args:
         model: The language model.
@@ -43,27 +47,58 @@ def attach(model: nn.Module, weights: PerceptualWeights) -> Iterator[None]:
         AdapterError: `model` has no such layers, or of other sizes.
         ModelError: A target is not a linear layer.
     """
-    handles = []
+    attached = []
     try:
         for target, module in fitting_modules(model, weights).items():
             A, B = (factor.to(module.weight.device) for factor in weights.factors(target))
             if module.weight.is_floating_point():  # else quantised: cast to the input's, per call
                 A, B = A.to(module.weight.dtype), B.to(module.weight.dtype)
-            handles.append(module.register_forward_hook(_LowRankHook(A, B, weights.scale)))
+            update = (A, B, weights.scale)
+            _add(module, update)
+            attached.append((module, update))
         yield
     finally:
-        for handle in handles:
-            handle.remove()
+        for module, update in attached:
+            _remove(module, update)
 
 
-class _LowRankHook:
-    """Adds `scale · B A x` to a linear layer's output (Hu et al., LoRA, ICLR 2022, eq. 3)."""
+Update = tuple[Tensor, Tensor, float]  # A, B, scale
 
-    def __init__(self, A: Tensor, B: Tensor, scale: float) -> None:
-        self.A, self.B, self.scale = A, B, scale
 
-    def __call__(self, module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        return low_rank_add(output, args[0], self.A, self.B, self.scale)
+class _Updated(nn.Module):
+    """A layer's class while updates are attached, before its own class in the method order.
+
+    Not a forward hook, since torch.compile does not look for hooks that came or went after it
+    compiled (it would go on without the update, and say nothing), but does look at classes.
+    """
+
+    _updates: tuple[Update, ...]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
+        y = super().__call__(*args, **kwargs)
+        x = args[0] if args else kwargs["input"]
+        for A, B, scale in self._updates:
+            y = low_rank_add(y, x, A, B, scale)
+        return y
+
+
+@cache
+def _updated(base: Any) -> Any:
+    return type(f"Updated{base.__name__}", (_Updated, base), {})
+
+
+def _add(module: Any, update: Update) -> None:
+    if not isinstance(module, _Updated):
+        module._updates = ()
+        module.__class__ = _updated(type(module))
+    module._updates = (*module._updates, update)
+
+
+def _remove(module: Any, update: Update) -> None:
+    module._updates = tuple(other for other in module._updates if other is not update)
+    if not module._updates:
+        module.__class__ = type(module).__bases__[-1]
+        del module._updates
 
 
 def low_rank_add(
@@ -73,7 +108,7 @@ def low_rank_add(
     B: Float[Tensor, "... outputs rank"],
     scale: float,
 ) -> Float[Tensor, "... outputs"]:
-    """Return `y + scale · (x Aᵀ) Bᵀ`, in the dtype of `y`.
+    """Return `y + scale · (x Aᵀ) Bᵀ`, in the dtype of `y` (Hu et al., LoRA, ICLR 2022, eq. 3).
 
     Args:
         y: The layer's output, `(b, t, out)`; any leading shape when both factors are shared.
@@ -86,69 +121,61 @@ def low_rank_add(
         ValueError: The batch does not divide into the samples of the factors.
     """
     A, B = A.to(x.dtype), B.to(x.dtype)
-    samples = max(A.shape[0] if A.ndim == 3 else 1, B.shape[0] if B.ndim == 3 else 1)
-    batched = A.ndim == 3 or B.ndim == 3
-    if batched and (x.ndim != 3 or x.shape[0] % samples):
-        raise ValueError(
-            f"the update of {samples} videos needs an input of (multiple of {samples}, tokens, "
-            f"{x.shape[-1]}), got {tuple(x.shape)}"
-        )
-    # One row of the reshaped batch holds all inputs of one video, so nothing is repeated.
-    rows = x.reshape(samples, -1, x.shape[-1])
-    hidden = F.linear(rows, A) if A.ndim == 2 else torch.bmm(rows, A.transpose(1, 2))
-    if B.ndim == 2:
-        return torch.addmm(
-            y.reshape(-1, y.shape[-1]), hidden.flatten(0, 1).to(y.dtype), B.t().to(y.dtype),
-            alpha=scale,
-        ).view(y.shape)  # fmt: skip
-    return torch.baddbmm(
-        y.reshape(samples, -1, y.shape[-1]), hidden.to(y.dtype), B.transpose(1, 2).to(y.dtype),
-        alpha=scale,
-    ).view(y.shape)  # fmt: skip
+    rows = x
+    if A.ndim == 3 or B.ndim == 3:
+        samples = len(A if A.ndim == 3 else B)
+        if x.ndim != 3 or x.shape[0] % samples:
+            raise ValueError(
+                f"updates of {samples} videos need an input (a multiple of {samples}, tokens, "
+                f"{x.shape[-1]}), got {tuple(x.shape)}"
+            )
+        # A row holds all inputs of one video, so the factors need not be repeated k times.
+        rows = x.reshape(samples, -1, x.shape[-1])
+    update = rows @ A.mT * scale @ B.mT
+    return y + update.view(y.shape).to(y.dtype)
+
+
+_MARK = "_vipe_merged"  # set on a parameter while an update is merged into it
 
 
 class Merged:
     """The handle of a merge: gives the model its own weights back, bit for bit.
 
     It keeps a copy of the weights it replaced (subtracting the update would round). Also a context
-    manager that unmerges on leaving.
+    manager that unmerges on leaving. One update can be merged at a time: add them up first.
     """
 
     def __init__(self, model: nn.Module, weights: PerceptualWeights) -> None:
         if len(weights) != 1:
             raise ValueError(f"one update can be merged at a time, got a batch of {len(weights)}")
-        modules = fitting_modules(model, weights)
-        users: dict[int, list[str]] = {}
+        names: dict[int, list[str]] = {}
         for name, parameter in model.named_parameters(remove_duplicate=False):
-            users.setdefault(id(parameter), []).append(name)
+            names.setdefault(id(parameter), []).append(name)
+        modules = fitting_modules(model, weights)
         for target, module in modules.items():
             if not module.weight.is_floating_point():
                 raise ModelError(f"cannot merge into {target}: its weight is {module.weight.dtype}")
-            if len(shared := users[id(module.weight)]) > 1:
-                raise ModelError(f"cannot merge into {target}: {' and '.join(shared)} are tied")
-        self._saved: list[tuple[Tensor, Tensor, int]] = []
-        single = weights[0]
+            if len(tied := names.get(id(module.weight), [])) > 1:
+                raise ModelError(f"cannot merge into {target}: {' and '.join(tied)} are one tensor")
+            if hasattr(module.weight, _MARK):
+                raise ModelError(f"cannot merge into {target}: another update is merged already")
+        self._saved: list[tuple[Tensor, Tensor]] = []
         with torch.no_grad():
             for target, module in modules.items():
                 weight, original = module.weight, module.weight.detach().clone()
-                # Add in float32 at least: one rounding to the weight's dtype, not three.
-                delta = single.to(device=weight.device).delta(target)
-                weight.copy_(original.to(torch.promote_types(weight.dtype, delta.dtype)) + delta)
-                self._saved.append((weight, original, _version(weight)))
+                # In float32 at least, so that a bfloat16 weight is rounded once.
+                exact = torch.promote_types(weight.dtype, torch.float32)
+                A, B = (f.to(weight.device, exact) for f in weights[0].factors(target))
+                weight.copy_(original.to(exact) + weights.scale * (B @ A))
+                setattr(weight, _MARK, True)
+                self._saved.append((weight, original))
 
     def unmerge(self) -> None:
-        """Put the original weights back; a second call does nothing.
-
-        Raises:
-            RuntimeError: The weights were changed after the merge (by a later merge, say, which
-                has to be undone first).
-        """
-        for weight, _, version in self._saved:
-            if _version(weight) != version:
-                raise RuntimeError("the merged weights were changed since; undo that first")
+        """Put the original weights back; a second call does nothing."""
         with torch.no_grad():
-            for weight, original, _ in self._saved:
+            for weight, original in self._saved:
                 weight.copy_(original)
+                delattr(weight, _MARK)
         self._saved = []
 
     def __enter__(self) -> Merged:
@@ -189,8 +216,3 @@ def fitting_modules(model: nn.Module, weights: PerceptualWeights) -> dict[str, n
                                f"adapter's maps {wanted[0]} to {wanted[1]}")  # fmt: skip
         found[target] = module
     return found
-
-
-def _version(weight: Tensor) -> int:
-    """Count the writes to `weight` so far (inference tensors do not count them)."""
-    return 0 if weight.is_inference() else weight._version
