@@ -1,0 +1,110 @@
+"""A model folder: `config.json` and `model.safetensors` (injection and perception, bf16)."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from vipe.config import ViPEConfig
+from vipe.errors import ModelError
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+DEFAULT = "default"
+
+
+def default_folder() -> Path:
+    """Return the folder of the default model, which comes with the package."""
+    return Path(str(resources.files("vipe") / "models" / DEFAULT))
+
+
+def resolve_folder(name: str | os.PathLike[str] | None) -> Path:
+    """Find a model: None or "default" for the package's own, a local folder, or a hub id.
+
+    Raises:
+        ModelError: There is no such model.
+    """
+    if name is None or os.fspath(name) == DEFAULT:
+        folder = default_folder()
+    else:
+        folder = Path(name)
+        if not folder.exists() and str(name).count("/") == 1:
+            folder = _from_hub(str(name))
+    for file in (CONFIG, WEIGHTS):
+        if not (folder / file).is_file():
+            raise ModelError(f"{folder}: not a model folder: it has no {file}")
+    return folder
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    patterns = [CONFIG, WEIGHTS]
+    try:
+        return Path(snapshot_download(name, allow_patterns=patterns))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise ModelError(f"{name}: no such folder, and the hub does not give it") from error
+
+
+def read_config(folder: Path) -> ViPEConfig:
+    """Read a model folder's config.
+
+    Raises:
+        ModelError: It is damaged.
+    """
+    path = folder / CONFIG
+    try:
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise ModelError(f"{path}: not a model config: {error}") from error
+    try:
+        return ViPEConfig.from_dict(values)
+    except (ModelError, TypeError, AttributeError) as error:
+        raise ModelError(f"{path}: {error}") from error
+
+
+def load_weights(name: str | os.PathLike[str], config: ViPEConfig, module: nn.Module) -> None:
+    """Load a model folder's weights into injection and perception.
+
+    Raises:
+        ModelError: There is no such model, it is damaged, or does not fit the config.
+    """
+    path = resolve_folder(name) / WEIGHTS
+    try:
+        module.load_state_dict(load_file(path))
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path}: damaged weights: {' '.join(str(error).split())}") from error
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:160]
+        raise ModelError(f"{path}: does not fit its model's config: {reason}") from error
+
+
+def save_model(folder: Path, config: ViPEConfig, module: nn.Module) -> None:
+    """Write a model folder: a temporary folder first, then a rename.
+
+    Weights are rounded to bfloat16, half the size; docs/decisions/0002 shows what that changes.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    state = {k: v.detach().to(torch.bfloat16).contiguous() for k, v in module.state_dict().items()}
+    save_file(state, temporary / WEIGHTS, metadata={"format": "pt"})
+    (temporary / CONFIG).write_text(json.dumps(config.to_dict(), indent=2) + "\n", encoding="utf-8")
+    if folder.exists():
+        older = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+        shutil.rmtree(older, ignore_errors=True)
+        folder.rename(older)
+        temporary.rename(folder)
+        shutil.rmtree(older)
+    else:
+        temporary.rename(folder)

@@ -1,0 +1,137 @@
+"""Training, step 2: which clips a step sees, and what is asked about them.
+
+A batch is a function of the seed and the step, so that a run that was stopped goes on with the
+very batches it would have seen.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+from vipe.data.clip import Clip, ClipSource
+from vipe.encoders.encoder import patch_positions
+from vipe.merging import MergeConfig, VisualTokens, merge_video
+from vipe.training.features import FeatureStore
+from vipe.training.packing import PackedRows, Packer, Turn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """What one step sees: each row of questions belongs to the video of the same place."""
+
+    tokens: VisualTokens
+    rows: PackedRows
+
+
+class Batches:
+    """The batches of a run.
+
+    Args:
+        sources: Each source with the number of clips it has in every batch.
+        features: Holds the features of all their entries.
+        packer: Packs the questions.
+        merging: How tokens merge; the ratio is drawn for each step from `merge_ratios`.
+        merge_ratios: See above.
+        seed: Draws the order, the questions and the answers.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[tuple[ClipSource, int]],
+        features: FeatureStore,
+        packer: Packer,
+        *,
+        merging: MergeConfig,
+        merge_ratios: Sequence[float],
+        seed: int,
+    ) -> None:
+        self.sources, self.features, self.packer = list(sources), features, packer
+        self.merging, self.merge_ratios, self.seed = merging, tuple(merge_ratios), seed
+
+    def __getitem__(self, step: int) -> Batch:
+        """Return the batch of a step, always the same."""
+        rng = random.Random(f"{self.seed}/{step}")
+        clips: list[Clip] = []
+        for number, (source, count) in enumerate(self.sources):
+            for place in range(step * count, (step + 1) * count):
+                epoch, at = divmod(place, len(source))
+                order = _order(f"{self.seed}/{number}/{epoch}", len(source))
+                clips.append(source.clip(int(order[at]), epoch))
+        ratio = rng.choice(self.merge_ratios)
+        return self.collate(clips, rng, ratio)
+
+    def collate(self, clips: Sequence[Clip], rng: random.Random, merge_ratio: float) -> Batch:
+        """Make the batch of some clips."""
+        rows = self.packer.pack([_turns(clip, rng) for clip in clips])
+        config = MergeConfig(
+            merge_ratio=merge_ratio,
+            frames_per_clip=self.merging.frames_per_clip,
+            budget=self.merging.budget,
+            locality=self.merging.locality,
+        )
+        return Batch(tokens=_merge([self.features.clip(c) for c in clips], config), rows=rows)
+
+    def stream(self, first: int, last: int) -> Iterator[tuple[int, Batch]]:
+        """Yield the steps from `first` up to `last`, made one ahead of their use."""
+        with ThreadPoolExecutor(1) as pool:
+            ahead = pool.submit(self.__getitem__, first) if first < last else None
+            for step in range(first, last):
+                assert ahead is not None
+                batch = ahead.result()
+                if step + 1 < last:
+                    ahead = pool.submit(self.__getitem__, step + 1)
+                yield step, batch
+
+
+@lru_cache(maxsize=16)
+def _order(name: str, count: int) -> np.ndarray:
+    return np.random.default_rng([ord(c) for c in name]).permutation(count)
+
+
+def _turns(clip: Clip, rng: random.Random) -> list[Turn]:
+    """Every question of a clip, in random order, each with one of its answers.
+
+    A caption comes first, since it says most, and one question of each kind before the second of
+    any kind, so that no kind crowds out another.
+    """
+    by_kind: dict[str, list[Turn]] = {}
+    for question in rng.sample(clip.questions, len(clip.questions)):
+        by_kind.setdefault(question.kind, []).append(
+            Turn(
+                question=question.text, answer=rng.choice(question.answers), kind=question.kind
+            )
+        )
+    kinds = sorted(rng.sample(list(by_kind), len(by_kind)), key=lambda kind: kind != "caption")
+    longest = max(map(len, by_kind.values()), default=0)
+    return [by_kind[kind][i] for i in range(longest) for kind in kinds if i < len(by_kind[kind])]
+
+
+def _merge(clips: Sequence[tuple[torch.Tensor, list[float]]], config: MergeConfig) -> VisualTokens:
+    """Merge clips of equal length together, then put all into one batch, in order."""
+    by_length: dict[int, list[int]] = {}
+    for place, (features, _) in enumerate(clips):
+        by_length.setdefault(len(features), []).append(place)
+    merged: dict[int, VisualTokens] = {}
+    for places in by_length.values():
+        features = torch.stack([clips[place][0] for place in places]).float()
+        grid = round(features.shape[2] ** 0.5)
+        seconds = [torch.tensor(clips[place][1]) for place in places]
+        position = torch.stack([patch_positions(s, grid) for s in seconds])
+        # Midpoints of equal parts: the video is as long as the last plus the first.
+        duration = torch.stack([s[-1] + s[0] for s in seconds])
+        tokens = merge_video(features, position, duration, config)
+        for row, place in enumerate(places):
+            merged[place] = VisualTokens(
+                features=tokens.features[row : row + 1],
+                size=tokens.size[row : row + 1],
+                centre=tokens.centre[row : row + 1],
+                duration=tokens.duration[row : row + 1],
+            )
+    return VisualTokens.batch([merged[place] for place in range(len(clips))])

@@ -1,0 +1,159 @@
+"""Training, step 3: the frozen language model, as fast as this machine runs it.
+
+The language model is frozen, so only gradients with respect to activations are needed. Its linear
+layers can then compute in 8-bit integers: each row of the input (forward) and of the gradient
+(backward) is scaled to int8, as is each output channel of the weight (Dettmers et al.,
+LLM.int8(), NeurIPS 2022, §2.1, without its outlier decomposition). On a CPU with VNNI but no bf16
+matrix units that is four times as fast a product; docs/decisions/0002 has the evidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vipe.attachment import low_rank_add
+from vipe.training.packing import IGNORE, PackedRows
+from vipe.weights import PerceptualWeights
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+Precision = Literal["float32", "bfloat16", "int8"]
+
+
+class TrainingLanguageModel(nn.Module):
+    """A frozen language model that answers packed rows under the weights of each row's video.
+
+    Takes the model over: its linear layers are replaced.
+
+    Args:
+        model: A causal language model with `model.model` (the body) and `model.lm_head`.
+        targets: Full names of the layers that get an update.
+        precision: What the linear layers compute in.
+        compile: Whether its layers are compiled (worth a minute or two at the start).
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        targets: list[str],
+        *,
+        precision: Precision = "float32",
+        compile: bool = False,
+    ) -> None:
+        super().__init__()
+        dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+        model = model.to(dtype).eval().requires_grad_(False)
+        self.body, self.head = model.model, model.get_output_embeddings()
+        # Rows are short: the plain attention's backward is faster than the fused one's.
+        self.body.config._attn_implementation = "eager"
+        self.dtype = dtype
+        self._targets: dict[str, FrozenLinear] = {}
+        for name, module in list(model.named_modules()):
+            if isinstance(module, nn.Linear) and module is not self.head:
+                frozen = FrozenLinear(module, int8=precision == "int8")
+                parent, _, child = name.rpartition(".")
+                setattr(model.get_submodule(parent), child, frozen)
+                if name in targets:
+                    self._targets[name] = frozen
+        if compile:
+            for layer in self.body.layers:
+                layer.compile(dynamic=False)
+
+    @contextmanager
+    def attached(self, weights: PerceptualWeights) -> Iterator[None]:
+        """Give every row its video's weights, for the forward and backward pass."""
+        try:
+            for target, layer in self._targets.items():
+                A, B = weights.factors(target)
+                layer.factors = (A.to(self.dtype), B.to(self.dtype))
+                layer.scale = weights.scale
+            yield
+        finally:
+            for layer in self._targets.values():
+                layer.factors = None
+
+    def forward(
+        self, rows: PackedRows
+    ) -> tuple[Float[Tensor, "answers vocabulary"], Int[Tensor, " answers"]]:
+        """Return the logits of every trained place of the rows, and the labels there."""
+        device = next(self.head.parameters()).device
+        blocked = torch.finfo(self.dtype).min / 2
+        mask = torch.zeros(rows.mask().shape, dtype=self.dtype).masked_fill(~rows.mask(), blocked)
+        hidden = self.body(
+            input_ids=rows.input_ids.to(device),
+            position_ids=rows.position_ids.to(device),
+            attention_mask=mask.to(device),
+            use_cache=False,
+        ).last_hidden_state
+        labels = rows.labels.to(device)
+        trained = labels != IGNORE
+        return self.head(hidden[trained]).float(), labels[trained]
+
+
+class FrozenLinear(nn.Module):
+    """A frozen linear layer, in int8 or as it was, with a low-rank update beside it.
+
+    Attributes:
+        factors: A and B of the update, or None.
+        scale: α / r.
+    """
+
+    def __init__(self, linear: nn.Linear, *, int8: bool) -> None:
+        super().__init__()
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        self.int8 = int8
+        self.factors: tuple[Tensor, Tensor] | None = None
+        self.scale = 1.0
+        weight = linear.weight.detach()
+        if int8:
+            quantised, scales = quantise_rows(weight.float())
+            self.register_buffer("weight", quantised)
+            self.register_buffer("scales", scales[:, 0])
+        else:
+            self.register_buffer("weight", weight)
+        self.register_buffer("bias", None if linear.bias is None else linear.bias.detach())
+
+    def forward(self, x: Float[Tensor, "... inputs"]) -> Float[Tensor, "... outputs"]:
+        """Return `W x + b`, and the update's part where there is one."""
+        if self.int8:
+            y = _Int8Product.apply(x, self.weight, self.scales)
+            y = y if self.bias is None else y + self.bias
+        else:
+            y = F.linear(x, self.weight, self.bias)
+        if self.factors is not None:
+            y = low_rank_add(y, x, *self.factors, self.scale)
+        return y
+
+
+def quantise_rows(x: Float[Tensor, "rows n"]) -> tuple[Tensor, Tensor]:
+    """Scale each row to int8; return the integers and the scales `(rows, 1)`."""
+    scales = x.abs().amax(dim=-1, keepdim=True).clamp_min(1e-12) / 127
+    return (x / scales).round().to(torch.int8), scales
+
+
+class _Int8Product(torch.autograd.Function):
+    """`x Wᵀ` with x and W in int8; backwards `g W` with g in int8."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, scales: Tensor) -> Tensor:
+        ctx.save_for_backward(weight, scales)
+        quantised, row_scales = quantise_rows(x.reshape(-1, x.shape[-1]))
+        y = torch._int_mm(quantised, weight.t()).to(x.dtype) * row_scales * scales
+        return y.view(*x.shape[:-1], -1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        weight, scales = ctx.saved_tensors
+        (gradient,) = gradients
+        rows = gradient.reshape(-1, gradient.shape[-1]) * scales
+        quantised, row_scales = quantise_rows(rows)
+        x = torch._int_mm(quantised, weight).to(gradient.dtype) * row_scales
+        return x.view(*gradient.shape[:-1], -1), None, None

@@ -1,0 +1,122 @@
+"""Training, step 2: questions and answers → token rows, several to a row.
+
+The turns of one clip share one row and its chat prefix, but do not see one another: a token
+attends to the prefix and to its own turn, and its position is what it would be alone. A row of k
+turns therefore gives the very logits of k rows of one turn, for fewer tokens.
+
+Dimensions: b rows (clips), l tokens of a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from vipe.chat import prompt_ids
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+IGNORE = -100
+_PREFIX, _PADDING = 0, -1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """One question with the answer that is trained."""
+
+    question: str
+    answer: str
+    kind: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackedRows:
+    """A batch of rows.
+
+    Attributes:
+        input_ids: `(b, l)`.
+        position_ids: `(b, l)`.
+        labels: `(b, l)`, the token that should come **next**; `IGNORE` where none is trained.
+        turn: `(b, l)`, 1, 2, … for the turns, 0 for the prefix, -1 for padding.
+        turns: The turns of each row, in order.
+    """
+
+    input_ids: Int[Tensor, "b l"]
+    position_ids: Int[Tensor, "b l"]
+    labels: Int[Tensor, "b l"]
+    turn: Int[Tensor, "b l"]
+    turns: tuple[tuple[Turn, ...], ...]
+
+    def mask(self) -> Bool[Tensor, "b 1 l l"]:
+        """Whether a token (third axis) attends to another (fourth)."""
+        length = self.turn.shape[1]
+        reader, read = self.turn[:, :, None], self.turn[:, None, :]
+        causal = torch.ones(length, length, dtype=torch.bool).tril()
+        return (((read == reader) | (read == _PREFIX)) & causal)[:, None]
+
+
+class Packer:
+    """Packs turns into rows of a fixed length.
+
+    Args:
+        tokenizer: With a chat template.
+        length: Tokens of a row.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, length: int) -> None:
+        self.tokenizer, self.length = tokenizer, length
+        one, other = (prompt_ids(tokenizer, question) for question in ("What?", "Is there a dog?"))
+        shared = next(i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
+        self.prefix = one[:shared]
+        self._prompt = lru_cache(maxsize=100_000)(self._tokenise_prompt)
+        self._answer = lru_cache(maxsize=100_000)(self._tokenise_answer)
+
+    def _tokenise_prompt(self, question: str) -> tuple[int, ...]:
+        return tuple(prompt_ids(self.tokenizer, question)[len(self.prefix) :])
+
+    def _tokenise_answer(self, answer: str) -> tuple[int, ...]:
+        ids = self.tokenizer(answer, add_special_tokens=False).input_ids
+        return (*ids, int(self.tokenizer.eos_token_id))
+
+    def pack(self, candidates: Sequence[Sequence[Turn]]) -> PackedRows:
+        """Put as many turns of each clip into its row as fit, in the order given.
+
+        A turn that does not fit is left out, and the next is tried.
+        """
+        shape = (len(candidates), self.length)
+        empty = PackedRows(
+            input_ids=torch.full(shape, int(self.tokenizer.eos_token_id)),
+            position_ids=torch.zeros(shape, dtype=torch.long),
+            labels=torch.full(shape, IGNORE),
+            turn=torch.full(shape, _PADDING),
+            turns=(),
+        )
+        packed = [self._pack_row(empty, i, turns) for i, turns in enumerate(candidates)]
+        return replace(empty, turns=tuple(packed))
+
+    def _pack_row(self, rows: PackedRows, row: int, turns: Sequence[Turn]) -> tuple[Turn, ...]:
+        first = len(self.prefix)
+        rows.input_ids[row, :first] = torch.tensor(self.prefix)
+        rows.position_ids[row, :first] = torch.arange(first)
+        rows.turn[row, :first] = _PREFIX
+        at, packed = first, []
+        for turn in turns:
+            prompt, answer = self._prompt(turn.question), self._answer(turn.answer)
+            ids = torch.tensor(prompt + answer[:-1])
+            end = at + len(ids)
+            if end > self.length:
+                continue
+            packed.append(turn)
+            rows.input_ids[row, at:end] = ids
+            rows.position_ids[row, at:end] = torch.arange(first, first + len(ids))
+            rows.turn[row, at:end] = len(packed)
+            rows.labels[row, end - len(answer) : end] = torch.tensor(answer)
+            at = end
+        return tuple(packed)

@@ -1,0 +1,213 @@
+"""Training, the recipe: one YAML file says all of a run.
+
+Values can be overridden by `KEY=VALUE` with dotted keys (`optimizer.steps=100`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from vipe.config import ViPEConfig
+from vipe.data.clip import ClipSource
+from vipe.errors import ModelError, RecipeError
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Scenes(_Part):
+    """Generated scenes, by seed, photographs (if any are named) among their backgrounds."""
+
+    kind: Literal["scenes"] = "scenes"
+    first_seed: int = 0
+    count: int = 5000
+    photographs: str | None = None
+    styles: tuple[str, ...] = ("openmoji", "fluent")
+
+    def build(self, data: Path) -> ClipSource:
+        """Open the source; paths are relative to the data folder."""
+        from vipe.data.photographs import photograph_images
+        from vipe.data.scene_source import SceneSource
+
+        seeds = range(self.first_seed, self.first_seed + self.count)
+        if self.photographs is None:
+            return SceneSource(seeds, styles=self.styles)
+        tars = matching(data, self.photographs)
+        name = Path(self.photographs).parent.name + "-" + Path(self.photographs).stem.rstrip("-*")
+        return SceneSource(
+            seeds, styles=self.styles, photographs=photograph_images(tars), photographs_name=name
+        )
+
+
+class SceneJoins(Scenes):
+    """Scenes of one picture each, shown one after another; the same seeds as `Scenes`."""
+
+    kind: Literal["scene_joins"] = "scene_joins"  # type: ignore[assignment]
+    clips: int = 5000
+
+    def build(self, data: Path) -> ClipSource:
+        """Open the source; paths are relative to the data folder."""
+        from vipe.data.scene_joins import SceneJoins as Source
+
+        return Source(super().build(data), self.clips)  # type: ignore[arg-type]
+
+
+class Photographs(_Part):
+    """Captioned photographs as clips."""
+
+    kind: Literal["photographs"] = "photographs"
+    tars: str
+    moving: float = 0.25
+    sequences: float = 0.2
+    seed: int = 0
+
+    def build(self, data: Path) -> ClipSource:
+        """Open the source; paths are relative to the data folder."""
+        from vipe.data.photographs import PhotographSource
+
+        return PhotographSource(
+            matching(data, self.tars),
+            seed=self.seed,
+            moving=self.moving,
+            sequences=self.sequences,
+        )
+
+
+Source = Annotated[Scenes | SceneJoins | Photographs, Field(discriminator="kind")]
+
+
+class Share(_Part):
+    """A source, and how many clips of every batch are its own."""
+
+    clips: int = Field(ge=1)
+    source: Source
+
+
+class Optimizer(_Part):
+    """AdamW (Loshchilov and Hutter, ICLR 2019) with warm-up, then a cosine down to `final`."""
+
+    steps: int = Field(ge=1)
+    learning_rate: float = 1e-3
+    warmup: int = 50
+    final: float = 0.02
+    weight_decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.98)
+    clip: float = 1.0
+
+
+class Evaluation(_Part):
+    """What is held out, and how often it is looked at."""
+
+    every: int = 200
+    clips: int = 96
+    sources: dict[str, Source] = {}
+
+
+class Recipe(_Part):
+    """One training run.
+
+    Attributes:
+        name: Names the run's folder below `runs`.
+        model: The model's config, as in a model folder's `config.json`.
+        start: A model folder whose weights are the start, or "default"; None starts afresh.
+        data: Folder below which sources lie; relative to where the command runs.
+        cache: Where the encoder's features are kept; None for the user's cache.
+        runs: Where the run's folder is made.
+        sources: What is trained on.
+        held_out: What is evaluated on as it goes.
+        optimizer: How.
+        row_tokens: Tokens of a row (the turns of one clip).
+        merge_ratios: One is drawn for each step.
+        precision: What the frozen language model computes in.
+        compile: Whether the language model's layers are compiled.
+        checkpoint_every: Steps between two checkpoints.
+        seed: Draws weights, order and answers.
+    """
+
+    name: str
+    model: dict[str, Any] = {}
+    start: str | None = None
+    data: Path = Path("data")
+    cache: Path | None = None
+    runs: Path = Path("runs")
+    sources: tuple[Share, ...] = Field(min_length=1)
+    held_out: Evaluation = Evaluation()
+    optimizer: Optimizer
+    row_tokens: int = 128
+    merge_ratios: tuple[float, ...] = (0.5,)
+    precision: Literal["float32", "bfloat16", "int8"] = "float32"
+    compile: bool = False
+    checkpoint_every: int = 50
+    seed: int = 0
+
+    @property
+    def config(self) -> ViPEConfig:
+        """The model's config."""
+        return ViPEConfig.from_dict(self.model)
+
+    @property
+    def folder(self) -> Path:
+        """Where the run writes."""
+        return self.runs / self.name
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe.
+
+    Args:
+        path: The YAML file.
+        overrides: `key=value` with dotted keys; values are YAML.
+
+    Raises:
+        RecipeError: No such file, not YAML, an unknown key, or a value that does not fit.
+    """
+    if not path.is_file():
+        raise RecipeError(f"{path}: no such recipe")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise RecipeError(f"{path}: a recipe is a mapping of keys to values")
+    for override in overrides:
+        _override(values, override)
+    try:
+        recipe = Recipe.model_validate(values)
+        _ = recipe.config
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise RecipeError(f"{path}: {where}: {first['msg'].lower()}") from error
+    except ModelError as error:
+        raise RecipeError(f"{path}: {error}") from error
+    return recipe
+
+
+def matching(data: Path, pattern: str) -> list[Path]:
+    """Return the files below `data` that match, sorted.
+
+    Raises:
+        RecipeError: None does.
+    """
+    found = sorted(data.glob(pattern))
+    if not found:
+        raise RecipeError(f"{data / pattern}: no such files")
+    return found
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals:
+        raise RecipeError(f"{override!r}: an override is KEY=VALUE")
+    *parents, last = key.split(".")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+        if not isinstance(values, dict):
+            raise RecipeError(f"{override!r}: {parent} holds no keys")
+    values[last] = yaml.safe_load(text)
