@@ -1,0 +1,136 @@
+"""Stage 7 of the flow, language model + weights → answer: decoding, by transformers' `generate`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from queue import SimpleQueue
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoding:
+    """How an answer is decoded.
+
+    Attributes:
+        max_new_tokens: The longest answer.
+        temperature: 0 for the likeliest token each time, else what the logits are divided by.
+        top_p: Of sampling, the share of probability that is kept.
+        num_beams: Beams of beam search; 1 for none.
+        seed: Of sampling; None leaves torch's generator as it is.
+    """
+
+    max_new_tokens: int = 64
+    temperature: float = 0.0
+    top_p: float = 1.0
+    num_beams: int = 1
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_new_tokens < 1 or self.num_beams < 1:
+            raise ValueError("max_new_tokens and num_beams must be at least 1")
+        if self.temperature < 0 or not 0 < self.top_p <= 1:
+            raise ValueError("temperature must be at least 0, top_p above 0 and at most 1")
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of transformers' `generate`."""
+        sampled = self.temperature > 0
+        return {
+            "max_new_tokens": self.max_new_tokens,
+            "num_beams": self.num_beams,
+            "do_sample": sampled,
+            "temperature": self.temperature if sampled else None,
+            "top_p": self.top_p if sampled else None,
+            "top_k": None,
+        }
+
+
+def generate(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Sequence[int]],
+    decoding: Decoding,
+    *,
+    streamer: Any = None,
+) -> list[str]:
+    """Decode the answers to a batch of prompts (token ids), padded on the left.
+
+    Args:
+        model: With the weights of each prompt's video attached.
+        tokenizer: The model's own.
+        prompts: Token ids of each prompt.
+        decoding: How.
+        streamer: As transformers': gets the tokens of a single prompt as they come.
+    """
+    longest = max(map(len, prompts))
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    ids = torch.tensor([[pad] * (longest - len(p)) + list(p) for p in prompts])
+    mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts])
+    if decoding.seed is not None:
+        torch.manual_seed(decoding.seed)
+    with torch.inference_mode():
+        output = model.generate(
+            input_ids=ids.to(model.device),
+            attention_mask=mask.to(model.device),
+            pad_token_id=pad,
+            eos_token_id=tokenizer.eos_token_id,
+            streamer=streamer,
+            **decoding.arguments(),
+        )
+    answers = tokenizer.batch_decode(output[:, longest:], skip_special_tokens=True)
+    return [answer.strip() for answer in answers]
+
+
+class TextStream:
+    """Hands the text of an answer on as it is decoded: a streamer for `generate`.
+
+    Args:
+        tokenizer: Decodes the tokens.
+        on_text: Is called with each new piece of text.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, on_text: Callable[[str], None]) -> None:
+        self.tokenizer, self.on_text = tokenizer, on_text
+        self._tokens: list[int] | None = None
+        self._given = ""
+
+    def put(self, value: Tensor) -> None:
+        """Take the prompt (the first call), then token by token."""
+        if self._tokens is None:
+            self._tokens = []
+            return
+        self._tokens.extend(value.flatten().tolist())
+        text = self.tokenizer.decode(self._tokens, skip_special_tokens=True)
+        if not text.endswith("\ufffd"):  # else in the middle of a character
+            self.on_text(text[len(self._given) :])
+            self._given = text
+
+    def end(self) -> None:
+        """Nothing more comes."""
+
+
+def iterate(run: Callable[[Callable[[str], None]], Any]) -> Iterator[str]:
+    """Run `run(on_text)` in a thread and yield what it hands on; its error is raised here."""
+    pieces: SimpleQueue[str | BaseException | None] = SimpleQueue()
+
+    def work() -> None:
+        try:
+            run(pieces.put)
+            pieces.put(None)
+        except BaseException as error:
+            pieces.put(error)
+
+    thread = Thread(target=work, daemon=True)
+    thread.start()
+    while (piece := pieces.get()) is not None:
+        if isinstance(piece, BaseException):
+            raise piece
+        yield piece
+    thread.join()

@@ -1,0 +1,276 @@
+"""The whole flow, with its two verbs: `see` a video once, `ask` about it as often as wanted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, BinaryIO
+
+import torch
+
+from vipe import model_files
+from vipe.allocator import keep_freed_memory
+from vipe.backbones import load_language_model
+from vipe.chat import Message, prompt_ids
+from vipe.config import ViPEConfig
+from vipe.encoders import Encoder
+from vipe.frames import Frames, Sampling, Uniform, iter_frames, probe
+from vipe.generation import Decoding, TextStream, generate, iterate
+from vipe.merging import HierarchicalMerge, MergeConfig
+from vipe.vision import VideoToWeights
+from vipe.weights import PerceptualWeights
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+Video = str | os.PathLike[str] | BinaryIO | Frames
+Question = str | Sequence[Message]
+
+
+class ViPE:
+    """A model that writes a video into a language model's weights, and answers from them.
+
+    Attributes:
+        config: What it is.
+        encoder: The frozen vision backbone.
+        video_to_weights: Injection and perception, the trained part.
+        language_model: The frozen language model.
+        tokenizer: The language model's tokenizer, with its chat template.
+    """
+
+    def __init__(
+        self,
+        config: ViPEConfig,
+        *,
+        encoder: Encoder,
+        video_to_weights: VideoToWeights,
+        language_model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+    ) -> None:
+        self.config, self.encoder, self.video_to_weights = config, encoder, video_to_weights
+        self.language_model, self.tokenizer = language_model, tokenizer
+
+    @classmethod
+    def from_config(cls, config: ViPEConfig) -> ViPE:
+        """Load the backbones and make a model whose trained part is fresh: its update is zero.
+
+        Raises:
+            ModelError: A backbone is nowhere to be found.
+        """
+        keep_freed_memory()
+        encoder = config.encoder.build()
+        language_model, tokenizer = load_language_model(config.language_model)
+        language_model.requires_grad_(False)
+        video_to_weights = VideoToWeights(
+            config, channels=encoder.channels, language_model=language_model
+        )
+        return cls(
+            config,
+            encoder=encoder,
+            video_to_weights=video_to_weights.eval(),
+            language_model=language_model,
+            tokenizer=tokenizer,
+        )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | os.PathLike[str] | None = None,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> ViPE:
+        """Load a model: the default one, a local folder, or a hub id.
+
+        Args:
+            name: None or "default" for the model that comes with the package.
+            device: Where to; the CPU unless given.
+            dtype: Of the language model; float32 unless given.
+
+        Raises:
+            ModelError: The model or a backbone is missing, damaged, or does not fit.
+        """
+        config = model_files.read_config(model_files.resolve_folder(name))
+        model = cls.from_config(config)
+        model_files.load_weights(name or model_files.DEFAULT, config, model.video_to_weights)
+        return model.to(device=device, dtype=dtype)
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write a model folder: the config and the trained part (the backbones are named)."""
+        model_files.save_model(Path(folder), self.config, self.video_to_weights)
+
+    def to(
+        self, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> ViPE:
+        """Move the model; `dtype` is the language model's alone."""
+        if device is not None:
+            self.encoder.to(device)
+            self.video_to_weights.to(device)
+        if device is not None or dtype is not None:
+            self.language_model.to(device=device, dtype=dtype)  # type: ignore[arg-type]
+        return self
+
+    def see(
+        self,
+        video: Video | Iterable[Frames],
+        *,
+        frames: int | Sampling | None = None,
+        merge_ratio: float | None = None,
+        seconds: dict[str, float] | None = None,
+    ) -> PerceptualWeights:
+        """Look at a video once and return what it saw, as weights.
+
+        Args:
+            video: A path, an open binary file, `Frames`, or `Frames` that come in pieces.
+            frames: How many to sample evenly, or another sampling; the config's number unless
+                given. Of no effect on frames that are already decoded.
+            merge_ratio: Share of tokens merged away; the config's unless given.
+            seconds: Is filled with the time spent in "decode", "encode" and "see".
+
+        Raises:
+            VideoError: It cannot be read.
+            ValueError: `merge_ratio` is not at least 0 and below 1.
+        """
+        spent = {"decode": 0.0, "encode": 0.0, "see": 0.0} if seconds is None else seconds
+        spent.update(decode=0.0, encode=0.0, see=0.0)
+        config = self._merging(merge_ratio)
+        merge = HierarchicalMerge(config)
+        count, duration = 0, 0.0
+        clips = self._clips(video, frames)
+        while True:
+            start = perf_counter()
+            clip = next(clips, None)
+            decoded = perf_counter()
+            spent["decode"] += decoded - start
+            if clip is None:
+                break
+            features = self.encoder.encode(clip)
+            encoded = perf_counter()
+            spent["encode"] += encoded - decoded
+            count, duration = count + len(clip), max(duration, clip.duration)
+            length = features.features.new_tensor([features.duration])
+            merge.push(features.features[None], features.position[None], length)
+            spent["see"] += perf_counter() - encoded
+        start = perf_counter()
+        with torch.no_grad():
+            weights = self.video_to_weights(merge.result())[0]
+        spent["see"] += perf_counter() - start
+        about = {"frames": str(count), "seconds": f"{duration:.3f}"}
+        if isinstance(video, str | os.PathLike):
+            about["video"] = Path(video).name
+        return replace(weights, metadata=about)
+
+    def see_batch(
+        self,
+        videos: Sequence[Video],
+        *,
+        frames: int | Sampling | None = None,
+        merge_ratio: float | None = None,
+    ) -> PerceptualWeights:
+        """Look at several videos; the weights are one batch, one sample a video, in order.
+
+        Videos are seen one by one, so memory does not grow with their number.
+        """
+        seen = [self.see(video, frames=frames, merge_ratio=merge_ratio) for video in videos]
+        return PerceptualWeights.batch(seen)
+
+    def ask(
+        self, seen: PerceptualWeights, question: Question, *, decoding: Decoding | None = None
+    ) -> str:
+        """Answer a question about one video; there is no visual token in the prompt.
+
+        Args:
+            seen: What `see` returned, or a loaded adapter.
+            question: The question, or the turns of a conversation that ends with one.
+            decoding: How; greedy unless given.
+
+        Raises:
+            AdapterError: `seen` was made for another language model.
+        """
+        return self.ask_batch(seen, [question], decoding=decoding)[0]
+
+    def ask_batch(
+        self,
+        seen: PerceptualWeights,
+        questions: Sequence[Question],
+        *,
+        decoding: Decoding | None = None,
+    ) -> list[str]:
+        """Answer one question for each video of a batch, or several about the one video.
+
+        Raises:
+            AdapterError: `seen` was made for another language model.
+            ValueError: There are more or fewer videos than questions.
+        """
+        if seen.is_batched and len(seen) != len(questions):
+            raise ValueError(f"{len(seen)} videos but {len(questions)} questions")
+        prompts = [prompt_ids(self.tokenizer, question) for question in questions]
+        with seen.attached_to(self.language_model):
+            return generate(self.language_model, self.tokenizer, prompts, decoding or Decoding())
+
+    def stream(
+        self, seen: PerceptualWeights, question: Question, *, decoding: Decoding | None = None
+    ) -> Iterator[str]:
+        """Answer a question about one video, piece by piece as it is decoded.
+
+        Raises:
+            AdapterError: `seen` was made for another language model.
+            ValueError: The decoding is a beam search, which knows its answer only at the end.
+        """
+        decoding = decoding or Decoding()
+        if decoding.num_beams > 1:
+            raise ValueError("a beam search cannot be streamed")
+        seen.check_fits(self.language_model)
+        prompt = prompt_ids(self.tokenizer, question)
+
+        def run(on_text: object) -> None:
+            streamer = TextStream(self.tokenizer, on_text)  # type: ignore[arg-type]
+            with seen.attached_to(self.language_model):
+                generate(
+                    self.language_model, self.tokenizer, [prompt], decoding, streamer=streamer
+                )
+
+        return iterate(run)
+
+    def _merging(self, merge_ratio: float | None) -> MergeConfig:
+        config = self.config.merging
+        return config if merge_ratio is None else replace(config, merge_ratio=merge_ratio)
+
+    def _clips(
+        self, video: Video | Iterable[Frames], frames: int | Sampling | None
+    ) -> Iterator[Frames]:
+        """Yield the video as clips of at most `frames_per_clip` frames."""
+        step = self.config.merging.frames_per_clip
+        if isinstance(video, Frames):
+            for start in range(0, len(video), step):
+                yield Frames(
+                    pixels=video.pixels[start : start + step],
+                    seconds=video.seconds[start : start + step],
+                    duration=video.duration,
+                )
+        elif isinstance(video, str | os.PathLike) or hasattr(video, "read"):
+            sampling = Uniform(frames or self.config.frames) if not isinstance(frames, Sampling) else frames
+            duration = probe(video).duration or 0.0
+            pixels, seconds = [], []
+            for second, image in iter_frames(video, sampling, size=self.encoder.image_size):
+                pixels.append(image)
+                seconds.append(second)
+                if len(pixels) == step:
+                    yield _frames(pixels, seconds, duration)
+                    pixels, seconds = [], []
+            if pixels:
+                yield _frames(pixels, seconds, duration)
+        else:
+            for part in video:
+                yield from self._clips(part, None)
+
+
+def _frames(pixels: list[torch.Tensor], seconds: list[float], duration: float) -> Frames:
+    return Frames(
+        pixels=torch.stack(pixels),
+        seconds=torch.tensor(seconds, dtype=torch.float32),
+        duration=max(duration, seconds[-1]),
+    )
