@@ -16,9 +16,13 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from vipe.layers import SelfBlock, log_size
 from vipe.merging import VisualTokens
+
+
+_TOGETHER = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,11 +76,21 @@ class Injection(nn.Module):
 
     def forward(self, tokens: VisualTokens) -> PerceptualQueries:
         """Project the tokens, give them positions and put them in context."""
+        values = tokens.features.new_zeros(*tokens.size.shape, self.config.width)
+        counts = (tokens.size > 0).sum(dim=1)
+        # Videos of like length together, so that little is computed for padding.
+        for rows in counts.argsort(stable=True).split(_TOGETHER):
+            count = int(counts[rows].max())
+            part = self._in_context(tokens.videos(rows, count))
+            values = values.index_copy(0, rows, F.pad(part, (0, 0, 0, tokens.count - count)))
+        return PerceptualQueries(values=values, key_bias=log_size(tokens.size))
+
+    def _in_context(self, tokens: VisualTokens) -> Float[Tensor, "b m d"]:
         key_bias = log_size(tokens.size)
         x = self.project(self.norm(tokens.features)) + self.position(tokens)
         for block in self.blocks:
             x = block(x, key_bias)
-        return PerceptualQueries(values=self.norm_out(x), key_bias=key_bias)
+        return self.norm_out(x)
 
 
 class PositionEncoding(nn.Module):

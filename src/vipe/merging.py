@@ -52,6 +52,15 @@ class VisualTokens:
             duration=self.duration,
         )
 
+    def videos(self, rows: Int[Tensor, " k"], count: int) -> VisualTokens:
+        """Choose videos of a batch, and of each the first `count` tokens."""
+        return VisualTokens(
+            features=self.features[rows, :count],
+            size=self.size[rows, :count],
+            centre=self.centre[rows, :count],
+            duration=self.duration[rows],
+        )
+
     def pad(self, count: int) -> VisualTokens:
         """Fill up to `count` tokens with tokens of size 0."""
         more = count - self.count

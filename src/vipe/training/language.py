@@ -51,13 +51,15 @@ class TrainingLanguageModel(nn.Module):
         super().__init__()
         dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
         model = model.to(dtype).eval().requires_grad_(False)
-        self.body, self.head = model.model, model.get_output_embeddings()
+        head = model.get_output_embeddings()
+        self.body = model.model
+        self.head = FrozenLinear(head, int8=precision == "int8")
         # Rows are short: the plain attention's backward is faster than the fused one's.
         self.body.config._attn_implementation = "eager"
         self.dtype = dtype
         self._targets: dict[str, FrozenLinear] = {}
         for name, module in list(model.named_modules()):
-            if isinstance(module, nn.Linear) and module is not self.head:
+            if isinstance(module, nn.Linear) and module is not head:
                 frozen = FrozenLinear(module, int8=precision == "int8")
                 parent, _, child = name.rpartition(".")
                 setattr(model.get_submodule(parent), child, frozen)
@@ -84,7 +86,7 @@ class TrainingLanguageModel(nn.Module):
         self, rows: PackedRows
     ) -> tuple[Float[Tensor, "answers vocabulary"], Int[Tensor, " answers"]]:
         """Return the logits of every trained place of the rows, and the labels there."""
-        device = next(self.head.parameters()).device
+        device = self.head.weight.device
         blocked = torch.finfo(self.dtype).min / 2
         mask = torch.zeros(rows.mask().shape, dtype=self.dtype).masked_fill(~rows.mask(), blocked)
         hidden = self.body(

@@ -1,6 +1,7 @@
 """Training, the recipe: one YAML file says all of a run.
 
-Values can be overridden by `KEY=VALUE` with dotted keys (`optimizer.steps=100`).
+Values can be overridden by `KEY=VALUE` with dotted keys: `optimizer.steps=100`,
+`sources.0.clips=8`.
 """
 
 from __future__ import annotations
@@ -206,8 +207,10 @@ def _override(values: dict[str, Any], override: str) -> None:
     if not equals:
         raise RecipeError(f"{override!r}: an override is KEY=VALUE")
     *parents, last = key.split(".")
-    for parent in parents:
-        values = values.setdefault(parent, {})
-        if not isinstance(values, dict):
-            raise RecipeError(f"{override!r}: {parent} holds no keys")
-    values[last] = yaml.safe_load(text)
+    place: Any = values
+    try:
+        for parent in parents:
+            place = place[int(parent)] if isinstance(place, list) else place.setdefault(parent, {})
+        place[int(last) if isinstance(place, list) else last] = yaml.safe_load(text)
+    except (ValueError, IndexError, TypeError, AttributeError, yaml.YAMLError) as error:
+        raise RecipeError(f"{override!r}: the recipe has no such place") from error
