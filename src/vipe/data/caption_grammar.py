@@ -223,6 +223,8 @@ def noun_phrase(tokens: Sequence[str], at: int) -> tuple[list[str], int] | None:
             following = tokens[i + 1] if i + 1 < len(tokens) else "."
             if not (tokens[i] in words.ADJECTIVE_ING and following in words.ING_NOUNS):
                 break
+        if i > body and tokens[i] in words.FINITE:
+            break
         phrase.append(tokens[i])
         i += 1
         if i - body > 4:
@@ -282,7 +284,8 @@ def content(phrase: Sequence[str]) -> list[str]:
     skip = words.FUNCTION | words.DETERMINERS | _NO_NOUN
     found: list[str] = []
     for token in phrase:
-        word = token.split("_")[-1]
-        if word not in skip and len(word) > 2:
-            found += [word, *([words.INFINITIVE[word]] if word in words.INFINITIVE else [])]
+        if "_" in token:
+            found.append(spell([token]))
+        elif token not in skip and len(token) > 2:
+            found += [token, *([words.INFINITIVE[token]] if token in words.INFINITIVE else [])]
     return found

@@ -50,8 +50,8 @@ WATERS = (
 )
 WATER_HINTS = (
     f"{WATERS} wave wet splash splashes splashing beach shore boat boats dock pier wakeboard "
-    "diving dives raft bridge rain harbor canal paddling paddle bath bathtub wading surfboard surfs "
-    "coast hose waves fishing coastline float floating wetsuit bottle water_bottle"
+    "diving dives raft bridge rain harbor canal paddling paddle bath bathtub wading surfboard "
+    "surfs coast hose waves fishing coastline float floating wetsuit bottle water_bottle"
 )
 TREES = "tree trees forest woods wooded palm palms tree_branch tree_trunk"
 OUTDOOR_GREEN = (

@@ -65,9 +65,9 @@ class Gathered:
         self._answers: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
         self._accept: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
 
-    def add(self, kind: str, text: str, answer: str, accept: Iterable[str]) -> None:
-        """One answer, unless it is empty or too long."""
-        if answer and len(answer.split()) <= MOST_WORDS:
+    def add(self, kind: str, text: str, answer: str, accept: Sequence[str]) -> None:
+        """One answer, unless it is too long, or no word of it can be told to be right."""
+        if answer and accept and len(answer.split()) <= MOST_WORDS:
             self._answers[kind, text][answer] += 1
             self._accept[kind, text].update(dict.fromkeys(accept))
 
