@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Self, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
 from jaxtyping import Float, UInt8
@@ -87,7 +87,7 @@ class Encoder(nn.Module, ABC):
         """N, the patches of one frame."""
         return self.grid**2
 
-    def train(self, mode: bool = True) -> Self:
+    def train(self, mode: bool = True) -> Encoder:
         """Stay in evaluation mode: the backbone is frozen, its batch statistics too."""
         return super().train(False)
 
