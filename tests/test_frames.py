@@ -158,7 +158,7 @@ def test_one_frame_and_few_frames_come_once_each(folder: Path) -> None:
 @pytest.fixture(scope="module", params=["long.mp4", "long.mkv", "long.avi", "long.ts"])
 def long(request: pytest.FixtureRequest, folder: Path) -> Path:
     codec = "mpeg4" if request.param == "long.avi" else "libx264"
-    return media.video(folder / request.param, frames=1200, key_every=30, codec=codec)
+    return media.video(folder / request.param, frames=900, key_every=30, codec=codec)
 
 
 @pytest.mark.parametrize("sampling", [Uniform(3), Uniform(8), Uniform(40), Rate(0.25)])
@@ -182,7 +182,7 @@ def test_jumping_and_decoding_through_give_the_same_frames(
     monkeypatch.setattr("vipe.frames.video._BLIND", 4.0)  # for .ts, which has no index
     monkeypatch.setattr(Video, "_frames_of", counted_frames)
     with monkeypatch.context() as context:
-        context.setattr(Video, "_worth_a_jump", lambda *_: False)
+        context.setattr(Video, "_aim", lambda *_: None)
         through = read_frames(long, sampling)
     decoded_through, decoded = decoded, 0
     monkeypatch.setattr(Container, "jump", counted_jump)
@@ -191,9 +191,9 @@ def test_jumping_and_decoding_through_give_the_same_frames(
     assert torch.equal(through.seconds, jumped.seconds)
     assert torch.equal(through.pixels, jumped.pixels)
     moments = sampling.moments(through.duration)
-    np.testing.assert_allclose(
-        through.seconds, np.floor(np.array(moments) * 30 + 1e-6) / 30, atol=2e-3
-    )
+    behind = np.array(moments) - through.seconds.numpy()
+    assert (behind > -1e-5).all()
+    assert (behind < 1 / 30 + 1e-3).all()
     if len(moments) <= 10:
         assert jumps >= 3
         assert decoded < decoded_through
@@ -395,7 +395,7 @@ def test_a_stream_that_cannot_seek_is_refused() -> None:
 
 
 def test_frames_stream_and_memory_does_not_grow(folder: Path) -> None:
-    path = media.video(folder / "large.avi", frames=250, size=(480, 640), codec="mpeg4")
+    path = media.video(folder / "large.avi", frames=120, size=(480, 640), codec="mpeg4")
 
     def resident() -> int:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -403,7 +403,7 @@ def test_frames_stream_and_memory_does_not_grow(folder: Path) -> None:
     if not Path("/proc/self/statm").exists():
         pytest.skip("resident memory is read from /proc")
     sizes = [resident() for _ in iter_frames(path, EveryFrame())]
-    # 230 frames of 0.9 MB, were they kept.
+    # 100 frames of 1.4 MB, RGB and decoded, were they kept.
     assert sizes[-1] - sizes[20] < 20e6
 
 

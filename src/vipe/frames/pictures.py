@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal, cast
 
 from jaxtyping import UInt8
 from PIL import Image
@@ -73,7 +73,7 @@ class Pictures:
             yield self.seconds[index], pixels
 
 
-def folder(path: Path, per_second: float) -> Pictures:
+def folder(path: Path, per_second: int | float) -> Pictures:
     """Take the pictures of a folder in natural order (`2.png` before `10.png`).
 
     Raises:
@@ -151,7 +151,7 @@ def identify(stream: ByteStream, name: str) -> Image.Image | None:
     """
     stream.seek(0)
     try:
-        return Image.open(stream, formats=FORMATS)
+        return Image.open(cast("IO[bytes]", stream), formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise VideoError(f"{name} is too large a picture") from error
     except (OSError, SyntaxError, ValueError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,32 +23,56 @@ _SCALING = (
 )
 
 
-def shown_size(frame: VideoFrame) -> tuple[int, int]:
-    """Give height and width of a frame as it is to be shown."""
-    transposed, _, _ = _orientation(frame)
-    return (frame.width, frame.height) if transposed else (frame.height, frame.width)
+class Orientation(NamedTuple):
+    """How a stored frame is turned to be shown: swap the axes, then mirror each."""
+
+    transposed: bool = False
+    flip_x: bool = False
+    flip_y: bool = False
+
+    @classmethod
+    def of(cls, frame: VideoFrame) -> Orientation:
+        """Read a frame's display matrix.
+
+        It maps a stored pixel (p, q) to (a·p + c·q, b·p + d·q); quarter turns and mirrors are all
+        that cameras write, any other angle goes to the nearest of them. Ask for one frame of a
+        stream only: PyAV ties a frame whose side data was read into a reference cycle, so that
+        its memory stays until the next garbage collection.
+        """
+        side: Any = frame.side_data  # PyAV's stub knows one kind only
+        if "DISPLAYMATRIX" not in {data.type.name for data in side}:
+            return cls()
+        a, b, _, c, d, *_ = struct.unpack("=9i", bytes(side["DISPLAYMATRIX"]))
+        return cls(True, c < 0, b < 0) if abs(b) > abs(a) else cls(False, a < 0, d < 0)
+
+    def shown_size(self, frame: VideoFrame) -> tuple[int, int]:
+        """Give height and width of a frame as it is shown."""
+        return (frame.width, frame.height) if self.transposed else (frame.height, frame.width)
 
 
-def from_video(
-    frame: VideoFrame, size: tuple[int, int], reformatter: VideoReformatter
-) -> UInt8[Tensor, "3 height width"]:
-    """Convert a decoded frame to RGB of `size` (height, width), upright.
+class VideoPixels:
+    """Converts the frames of one video to RGB of `size` (height, width; None: the first's)."""
 
-    Scaling comes with the colour conversion, so the full-size RGB never exists; `reformatter`
-    keeps its tables from one frame to the next.
-    """
-    transposed, flip_x, flip_y = _orientation(frame)
-    height, width = size[::-1] if transposed else size
-    rgb = reformatter.reformat(
-        frame, width=width, height=height, format="rgb24", interpolation=_SCALING, threads=1
-    ).to_ndarray()
-    if transposed:
-        rgb = rgb.transpose(1, 0, 2)
-    if flip_x:
-        rgb = rgb[:, ::-1]
-    if flip_y:
-        rgb = rgb[::-1]
-    return _tensor(rgb)
+    def __init__(self, size: tuple[int, int] | None) -> None:
+        self._size = size
+        self._orientation: Orientation | None = None
+        self._reformatter = VideoReformatter()  # keeps its tables from one frame to the next
+
+    def __call__(self, frame: VideoFrame) -> UInt8[Tensor, "3 height width"]:
+        """Scale with the colour conversion, so that full-size RGB never exists, and turn."""
+        turn = self._orientation = self._orientation or Orientation.of(frame)
+        self._size = self._size or turn.shown_size(frame)
+        height, width = self._size[::-1] if turn.transposed else self._size
+        rgb = self._reformatter.reformat(
+            frame, width=width, height=height, format="rgb24", interpolation=_SCALING, threads=1
+        ).to_ndarray()
+        if turn.transposed:
+            rgb = rgb.transpose(1, 0, 2)
+        if turn.flip_x:
+            rgb = rgb[:, ::-1]
+        if turn.flip_y:
+            rgb = rgb[::-1]
+        return _tensor(rgb)
 
 
 def from_picture(
@@ -75,19 +99,3 @@ def upright(picture: Image.Image) -> Image.Image:
 
 def _tensor(rgb: np.ndarray) -> UInt8[Tensor, "3 height width"]:
     return torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))
-
-
-def _orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
-    """Read the display matrix: swap the axes?, then mirror x?, then mirror y?
-
-    The matrix maps a stored pixel (p, q) to (a·p + c·q, b·p + d·q); quarter turns and mirrors are
-    all that cameras write, any other angle goes to the nearest of them.
-    """
-    side: Any = frame.side_data  # PyAV's stub knows one kind only
-    if "DISPLAYMATRIX" not in {data.type.name for data in side}:
-        return False, False, False
-    data = side["DISPLAYMATRIX"]
-    a, b, _, c, d, *_ = struct.unpack("=9i", bytes(data))
-    if abs(b) > abs(a):
-        return True, c < 0, b < 0
-    return False, a < 0, d < 0

@@ -42,7 +42,7 @@ class Source(Protocol):
         ...
 
 
-def probe(path: Readable, *, pictures_per_second: float = 1.0) -> VideoInfo:
+def probe(path: Readable, *, pictures_per_second: int | float = 1.0) -> VideoInfo:
     """Say what a video, picture or folder of pictures is, decoding no more than one frame.
 
     Raises:
@@ -57,7 +57,7 @@ def iter_frames(
     sampling: Sampling = Uniform(),  # noqa: B008  # frozen
     *,
     size: tuple[int, int] | int | None = None,
-    pictures_per_second: float = 1.0,
+    pictures_per_second: int | float = 1.0,
 ) -> Iterator[tuple[float, UInt8[Tensor, "3 height width"]]]:
     """Yield frames as they are decoded, in order, with the second at which each is shown.
 
@@ -90,7 +90,7 @@ def read_frames(
     sampling: Sampling = Uniform(),  # noqa: B008  # frozen
     *,
     size: tuple[int, int] | int | None = None,
-    pictures_per_second: float = 1.0,
+    pictures_per_second: int | float = 1.0,
 ) -> Frames:
     """Decode the frames of a sampling at once; arguments and errors are those of `iter_frames`."""
     size = _pair(size)
@@ -111,17 +111,17 @@ def _pair(size: tuple[int, int] | int | None) -> tuple[int, int] | None:
 
 
 @contextmanager
-def _opened(path: Readable, pictures_per_second: float) -> Iterator[Source]:
+def _opened(path: Readable, pictures_per_second: int | float) -> Iterator[Source]:
     """Find what a path or stream holds; its content decides, not its name."""
     with ExitStack() as stack:
         if isinstance(path, str | os.PathLike):
             file = Path(path)
             name = one_line(file)
-            stream = _open(file, name)
-            if stream is None:
+            opened = _open(file, name)
+            if opened is None:
                 yield pictures.folder(file, pictures_per_second)
                 return
-            stack.enter_context(stream)
+            stream: ByteStream = stack.enter_context(opened)
         else:
             file, stream = None, path
             name = one_line(getattr(stream, "name", "the stream"))

@@ -29,7 +29,7 @@ class Uniform:
 class Rate:
     """The frames on the screen at 0, 1/`per_second`, 2/`per_second`, … seconds."""
 
-    per_second: float = 2.0
+    per_second: int | float = 2.0
 
     def __post_init__(self) -> None:
         if not 0 < self.per_second < math.inf:

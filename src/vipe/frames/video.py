@@ -12,14 +12,16 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 
 import av
-from av.video.reformatter import VideoReformatter
 from jaxtyping import UInt8
 from torch import Tensor
 
 from vipe.errors import VideoError
 from vipe.frames.container import Container
-from vipe.frames.pixels import from_video, shown_size
+from vipe.frames.pixels import Orientation, VideoPixels
 from vipe.frames.values import ByteStream, VideoInfo
+
+# A decoded frame, and the tick at which it is shown.
+TimedFrame = tuple[int, av.VideoFrame]
 
 # Packets read ahead of the decoder, to see which frames are replaced before they are wanted.
 _AHEAD = 16
@@ -55,7 +57,7 @@ class Video:
     def info(self) -> VideoInfo:
         """Decode one frame, for it alone knows how it is to be shown."""
         for _, frame in self._decoded([self._box.start]):
-            height, width = shown_size(frame)
+            height, width = Orientation.of(frame).shown_size(frame)
             return VideoInfo(
                 kind="video",
                 width=width,
@@ -74,15 +76,14 @@ class Video:
         Raises:
             VideoError: No frame can be decoded, or the file is truncated.
         """
-        reformatter, count = VideoReformatter(), 0
+        convert, count = VideoPixels(size), 0
         if moments is None:
             chosen = self._every()
         else:
             chosen = self._shown_at([self._box.pts(moment) for moment in moments])
         for pts, frame in chosen:
-            size = size or shown_size(frame)
             count += 1
-            yield max(0.0, self._box.seconds(pts)), from_video(frame, size, reformatter)
+            yield max(0.0, self._box.seconds(pts)), convert(frame)
         if self._damaged and (moments is None or count < len(moments)):
             warnings.warn(
                 f"{self._name} is damaged: frames are missing ({self._damaged} packets could not "
@@ -90,60 +91,70 @@ class Video:
                 stacklevel=3,
             )
 
-    def _every(self) -> Iterator[tuple[int, av.VideoFrame]]:
-        last = None
-        for pts, frame in self._decoded(None):
-            yield pts, frame
-            last = self._box.end_of(pts, frame)
-        self._check_end(last)
+    def _every(self) -> Iterator[TimedFrame]:
+        held: TimedFrame | None = None
+        for held in self._decoded(None):
+            yield held
+        self._check_end(held)
 
-    def _shown_at(self, targets: list[int]) -> Iterator[tuple[int, av.VideoFrame]]:
-        """Yield for each target the last frame not after it (else the first), each frame once."""
-        reached, left_at, may_jump = 0, None, True
-        yielded: int | None = None
+    def _shown_at(self, targets: list[int]) -> Iterator[TimedFrame]:
+        """Yield the frames that are on the screen at any of the targets, each once."""
+        last: int | None = None
+        for pts, frame in self._picked(targets):
+            if last is None or pts > last:
+                yield pts, frame
+                last = pts
+
+    def _picked(self, targets: list[int]) -> Iterator[TimedFrame]:
+        """Yield for each target the last frame not after it, or else the first frame."""
+        reached = 0  # the first target that is not served yet
+        considered = -1  # the last one for which a jump was thought of
+        left_at: int | None = None  # where the last jump began; None where there was none
         while True:
-            held: tuple[int, av.VideoFrame] | None = None
-            jump = False
+            held: TimedFrame | None = None
+            aim: int | None = None
             for pts, frame in self._decoded(targets[reached:]):
-                if held is None and left_at is not None and pts > targets[reached]:
-                    break  # the jump went too far
-                while reached < len(targets) and targets[reached] < pts:
-                    shown = held or (pts, frame)
-                    if yielded is None or shown[0] > yielded:
-                        yield shown
-                        yielded = shown[0]
+                if held is None and left_at is not None:
+                    if pts > targets[reached]:
+                        break  # the jump went too far
+                    if pts <= left_at:
+                        self._blind *= 2  # it gained nothing: be slower to try again
+                while targets[reached] < pts:
+                    yield held or (pts, frame)
                     reached += 1
-                if reached == len(targets):
-                    return
-                if held is None and left_at is not None and pts <= left_at:
-                    self._blind *= 2  # the jump gained nothing: be slower to try again
+                    if reached == len(targets):
+                        return
                 held = pts, frame
-                jump = may_jump and self._worth_a_jump(pts, targets[reached])
-                if jump:
-                    break
-            if jump and self._box.jump(targets[reached]):
-                left_at = pts
-            elif jump or (held is None and left_at is not None):
+                if reached > considered:
+                    considered, aim = reached, self._aim(pts, targets[reached])
+                    if aim is not None:
+                        break
+            if aim is not None and held is not None and self._box.jump(aim):
+                left_at = held[0]
+            elif aim is None and (held is not None or left_at is None):
+                break  # the end of the video
+            else:
                 # No frame where the jump went: the way through from the start is always right.
                 self._box.reopen()
-                left_at, may_jump = None, False
-            else:
-                break
-        if held is not None and (yielded is None or held[0] > yielded):
+                considered, left_at = len(targets), None
+        if held is not None:
             yield held
-        self._check_end(held and self._box.end_of(*held))
+        self._check_end(held)
 
-    def _worth_a_jump(self, position: int, target: int) -> bool:
-        """Tell whether a key frame lies between here and the target (or may, with no index)."""
+    def _aim(self, position: int, target: int) -> int | None:
+        """Give where to jump to on the way to the target; None where decoding on is as good."""
         slack = round(_SLACK / self._box.tick)
         keys = self._box.keys
         before = bisect_right(keys, target - slack) - 1
         if before >= 0 and keys[before] > position:
-            return True
-        indexed = bool(keys) and self._box.indexed_to >= target - slack
-        return not indexed and target - position > self._blind / self._box.tick
+            return target
+        far = round(self._blind / self._box.tick)
+        if (keys and self._box.indexed_to >= target - slack) or target - position <= far:
+            return None
+        # Without an index FFmpeg goes to any frame, and on to the next key frame: aim well before.
+        return target - far // 2
 
-    def _decoded(self, targets: list[int] | None) -> Iterator[tuple[int, av.VideoFrame]]:
+    def _decoded(self, targets: list[int] | None) -> Iterator[TimedFrame]:
         """Decode from here; frames that no target can want are not, where that is known."""
         codec = self._box.stream.codec_context
         # By definition nothing refers to an H.264 frame whose nal_ref_idc is 0, so leaving it out
@@ -167,7 +178,7 @@ class Video:
             yield from self._frames_of(due)
         yield from self._frames_of(None)
 
-    def _frames_of(self, packet: av.Packet | None) -> Iterator[tuple[int, av.VideoFrame]]:
+    def _frames_of(self, packet: av.Packet | None) -> Iterator[TimedFrame]:
         try:
             frames = self._box.stream.codec_context.decode(packet)
         except av.FFmpegError:
@@ -178,10 +189,10 @@ class Video:
             if pts is not None:
                 yield pts, frame
 
-    def _check_end(self, last: int | None) -> None:
+    def _check_end(self, last: TimedFrame | None) -> None:
         if last is None:
             raise self._nothing()
-        self._box.check_whole(last)
+        self._box.check_whole(self._box.end_of(*last))
 
     def _nothing(self) -> VideoError:
         return VideoError(f"{self._name}: no frame of it can be decoded")
