@@ -171,7 +171,7 @@ def _rank_and_alpha(config: LoraConfig, target: str) -> tuple[int, float]:
     ranks, alphas = config.rank_pattern or {}, config.alpha_pattern or {}
     return (
         ranks.get(get_pattern_key(list(ranks), target), config.r),
-        alphas.get(get_pattern_key(list(alphas), target), config.lora_alpha),
+        float(alphas.get(get_pattern_key(list(alphas), target), config.lora_alpha)),
     )
 
 

@@ -90,7 +90,8 @@ def _updated(base: Any) -> Any:
 def _add(module: Any, update: Update) -> None:
     if not isinstance(module, _Updated):
         module._updates = ()
-        module.__class__ = _updated(type(module))
+        own: Any = type(module)
+        module.__class__ = _updated(own)
     module._updates = (*module._updates, update)
 
 

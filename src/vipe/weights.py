@@ -41,7 +41,7 @@ class PerceptualWeights:
 
     A: Mapping[str, Float[Tensor, "... rank inputs"]]
     B: Mapping[str, Float[Tensor, "... outputs rank"]]
-    alpha: float
+    alpha: float | int
     base_model: str
     metadata: Mapping[str, str] = field(default_factory=dict)
 
@@ -152,7 +152,7 @@ class PerceptualWeights:
         # `sum` starts from 0.
         return self if isinstance(other, int) and other == 0 else NotImplemented
 
-    def __mul__(self, factor: float) -> PerceptualWeights:
+    def __mul__(self, factor: float | int) -> PerceptualWeights:
         """Return the update with ΔW scaled by `factor`."""
         if not isinstance(factor, int | float):
             return NotImplemented
