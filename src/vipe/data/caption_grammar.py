@@ -32,7 +32,7 @@ _DANGLING = (
     words.DETERMINERS | words.SHADES | words.COLOURS.keys() | words.AGES
     | frozenset(
         "in on at of by to into onto from through next front over along very towards toward "
-        "not against behind near inside under its large big being who between each high right "
+        "not against behind near inside under its large big being who between each high right tall so "
         "left".split()
     )
 )  # fmt: skip

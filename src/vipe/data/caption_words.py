@@ -267,7 +267,7 @@ FINITE = (
     THIRD.keys() - set("skis skates bikes waves drinks slides swings flips shows".split())
 ) | set(
     "run go stand sit jump look play watch hold climb swim throw catch kick carry chase eat "
-    "read push pull lie lean leap laugh perform wait get come take make".split()
+    "read push pull lie lean leap laugh pose smile perform wait get come take make".split()
 )
 # Not what someone is *doing*.
 STATIVE = frozenset("wearing having dressing covering facing showing".split())
