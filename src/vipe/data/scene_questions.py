@@ -15,6 +15,35 @@ from numpy.random import Generator, default_rng
 from vipe.data.clip import Question
 from vipe.data.pictures import Picture, confusable, pictures
 from vipe.data.scene_sampling import VERSION, drawable_over_photographs
+from vipe.data.scene_wordings import (
+    AFTER,
+    BACKGROUND,
+    BEFORE,
+    COLOR_WORDS,
+    COUNT,
+    DESCRIBE,
+    DIRECTION,
+    DIRECTIONS,
+    FIRST,
+    GROUPS,
+    LAST,
+    MOTION,
+    MOTIONS,
+    NAME,
+    NAME_OVER_PHOTOGRAPH,
+    NUMBERS,
+    PLACE,
+    PLACE_WORDS,
+    PRESENCE,
+    article_of,
+    at_place,
+    bare,
+    fill,
+    listed,
+    pronoun,
+    to_way,
+    with_article,
+)
 from vipe.data.scenes import Actor, Scene
 
 KINDS = (
@@ -29,99 +58,6 @@ KINDS = (
     "description",
 )
 """The kinds of questions about generated scenes."""
-
-_GROUPS = {
-    "animal": "What animal {is} in the video?",
-    "vehicle": "What vehicle {is} in the video?",
-    "food": "What food {is} in the video?",
-    "person": "Who {is} in the video?",
-    "instrument": "What instrument {is} in the video?",
-    "clothing": "What piece of clothing {is} in the video?",
-    "tool": "What tool {is} in the video?",
-}
-_NAME = (
-    "What is in the video?",
-    "What object is shown?",
-    "What can you see in the video?",
-    "What does the video show?",
-    "What thing is in the video?",
-    "Which object appears in the video?",
-)
-_NAME_OVER_PHOTOGRAPH = (
-    "What drawing is in the video?",
-    "What is drawn over the photograph?",
-    "Which drawing appears in front of the photograph?",
-)
-_PRESENCE = (
-    "{Is} there {thing} in the video?",
-    "{Is} {thing} shown in the video?",
-    "{Does} the video show {thing}?",
-    "Can you see {thing} in the video?",
-    "Can you see {thing}?",
-    "{Is} there {thing}?",
-)
-_BACKGROUND = (
-    "What color is the background?",
-    "What is the color of the background?",
-    "Which color does the background have?",
-    "What color is behind {the thing}?",
-)
-_DIRECTION = (
-    "Which way {does} {the thing} move?",
-    "In which direction {does} {the thing} move?",
-    "Where {does} {the thing} move to?",
-    "Which direction {does} {the thing} go?",
-)
-_MOTION = (
-    "What {does} {the thing} do?",
-    "What happens to {the thing}?",
-    "What {is} {the thing} doing?",
-)
-_PLACE = (
-    "Where {is} {the thing}?",
-    "Where in the frame {is} {the thing}?",
-    "In which part of the picture {is} {the thing}?",
-)
-_FIRST = ("What appears first?", "What is shown first?", "What comes first in the video?")
-_LAST = ("What appears last?", "What is shown last?", "What comes last in the video?")
-_AFTER = (
-    "What comes after {the thing}?",
-    "What appears after {the thing}?",
-    "What is shown right after {the thing}?",
-)
-_BEFORE = (
-    "What comes before {the thing}?",
-    "What appears before {the thing}?",
-    "What is shown right before {the thing}?",
-)
-_COUNT = (
-    "How many {things} are there?",
-    "How many {things} are in the video?",
-    "How many {things} can you see?",
-    "What is the number of {things}?",
-)
-_DESCRIBE = ("Describe the video.", "What happens in the video?", "Describe what you see.")
-
-_NUMBERS = ("zero", "one", "two", "three", "four", "five")
-_DIRECTIONS = {
-    "left": ("left", "leftward", "leftwards"),
-    "right": ("right", "rightward", "rightwards"),
-    "up": ("up", "upward", "upwards"),
-    "down": ("down", "downward", "downwards"),
-}
-# What the picture does, for one and for many, and the words that say so.
-_MOTIONS = {
-    "still": ("stays still", "stay still", ("still", "motionless")),
-    "grow": ("grows", "grow", ("grows", "grow", "growing", "bigger", "larger")),
-    "shrink": ("shrinks", "shrink", ("shrinks", "shrink", "shrinking", "smaller")),
-    "turn": ("turns", "turn", ("turns", "turn", "turning", "rotates", "rotate", "spins", "spin")),
-}
-_COLOR_WORDS = {"gray": ("gray", "grey"), "purple": ("purple", "violet")}
-_PLACE_WORDS = {
-    "center": ("center", "centre", "middle"),
-    "top": ("top", "upper", "above"),
-    "bottom": ("bottom", "lower", "below"),
-}
 
 
 def ask(scene: Scene, epoch: int = 0) -> tuple[Question, ...]:
@@ -139,8 +75,8 @@ def ask(scene: Scene, epoch: int = 0) -> tuple[Question, ...]:
     questions = [*_presence(rng, scene), *_name(rng, scene), *_count(rng, scene)]
     color = scene.background.name
     if color:
-        text = _text(rng, _BACKGROUND[: 4 if len(scene.actors) == 1 else 3], scene.actors[0])
-        words = _COLOR_WORDS.get(color, (color,))
+        text = _text(rng, BACKGROUND[: 4 if len(scene.actors) == 1 else 3], scene.actors[0])
+        words = COLOR_WORDS.get(color, (color,))
         questions.append(Question(text=text, answers=(color,), kind="background", accept=words))
     for actor in scene.actors:
         questions += [*_motion(rng, scene, actor), *_place(rng, scene, actor)]
@@ -176,15 +112,15 @@ def _presence(rng: Generator, scene: Scene) -> list[Question]:
         if group in groups:
             missing = {"animal": "vehicle", "vehicle": "animal"}[group]
             if missing not in groups and not _nearly(missing, shown):
-                questions.append(_yes_or_no(rng, _phrase(group), False, True))
-                questions.append(_yes_or_no(rng, _phrase(missing), False, False))
+                questions.append(_yes_or_no(rng, with_article(group), False, True))
+                questions.append(_yes_or_no(rng, with_article(missing), False, False))
     return questions
 
 
 def _yes_or_no(rng: Generator, thing: str, many: bool, yes: bool) -> Question:
-    text = _fill(_PRESENCE[int(rng.integers(len(_PRESENCE)))], thing=thing, many=many)
+    text = fill(PRESENCE[int(rng.integers(len(PRESENCE)))], thing=thing, many=many)
     are = "are" if many else "is"
-    full = f"Yes, there {are} {thing}." if yes else f"No, there {are} no {_bare(thing)}."
+    full = f"Yes, there {are} {thing}." if yes else f"No, there {are} no {bare(thing)}."
     short = "yes" if yes else "no"
     return Question(text=text, answers=(short, full), kind="presence", accept=(short,))
 
@@ -192,7 +128,7 @@ def _yes_or_no(rng: Generator, thing: str, many: bool, yes: bool) -> Question:
 def _name(rng: Generator, scene: Scene) -> list[Question]:
     shown = _shown(scene)
     over_photograph = scene.background.kind == "photograph"
-    texts = _NAME_OVER_PHOTOGRAPH if over_photograph else _NAME
+    texts = NAME_OVER_PHOTOGRAPH if over_photograph else NAME
     questions = []
     if len(shown) == 1:
         (picture,) = shown
@@ -200,8 +136,8 @@ def _name(rng: Generator, scene: Scene) -> list[Question]:
         answer = picture.plural if several else picture.phrase
         picks = rng.permutation(len(texts))[: int(rng.integers(1, 3))]
         asked = [texts[int(i)] for i in picks]
-        if picture.group in _GROUPS and not over_photograph and rng.random() < 0.6:
-            asked.append(_fill(_GROUPS[picture.group], many=False))
+        if picture.group in GROUPS and not over_photograph and rng.random() < 0.6:
+            asked.append(fill(GROUPS[picture.group], many=False))
         for text in asked:
             questions.append(
                 Question(text=text, answers=(answer,), kind="name", accept=picture.words)
@@ -210,10 +146,10 @@ def _name(rng: Generator, scene: Scene) -> list[Question]:
     text = texts[int(rng.integers(len(texts)))]
     if scene.kind != "copies":
         accept = tuple(word for picture in shown for word in picture.words)
-        answer = _list([picture.phrase for picture in shown])
+        answer = listed([picture.phrase for picture in shown])
         if "object" not in text and "drawing is" not in text and "thing is" not in text:
             questions.append(Question(text=text, answers=(answer,), kind="name", accept=accept))
-    for group in _GROUPS:  # the only animal among other things
+    for group in GROUPS:  # the only animal among other things
         of_group = [picture for picture in shown if picture.group == group]
         if len(of_group) == 1 and not over_photograph and not _nearly(group, shown):
             (picture,) = of_group
@@ -221,7 +157,7 @@ def _name(rng: Generator, scene: Scene) -> list[Question]:
             answer = picture.plural if many else picture.phrase
             questions.append(
                 Question(
-                    text=_fill(_GROUPS[group], many=False),
+                    text=fill(GROUPS[group], many=False),
                     answers=(answer,),
                     kind="name",
                     accept=picture.words,
@@ -231,7 +167,7 @@ def _name(rng: Generator, scene: Scene) -> list[Question]:
         for actor in scene.actors:
             if actor.place:
                 picture = pictures()[actor.name]
-                text = f"What is {_at(actor.place)}?"
+                text = f"What is {at_place(actor.place)}?"
                 questions.append(
                     Question(
                         text=text, answers=(picture.phrase,), kind="name", accept=picture.words
@@ -249,8 +185,8 @@ def _count(rng: Generator, scene: Scene) -> list[Question]:
         if not picture.countable:
             continue
         count = sum(actor.name == name for actor in scene.actors)
-        text = _COUNT[int(rng.integers(len(_COUNT)))].format(things=picture.plural)
-        accept = (str(count), _NUMBERS[count])
+        text = COUNT[int(rng.integers(len(COUNT)))].format(things=picture.plural)
+        accept = (str(count), NUMBERS[count])
         questions.append(Question(text=text, answers=accept, kind="count", accept=accept))
     return questions
 
@@ -259,23 +195,23 @@ def _motion(rng: Generator, scene: Scene, actor: Actor) -> list[Question]:
     if scene.kind in ("copies", "several"):
         return []
     picture = pictures()[actor.name]
-    if actor.motion in _DIRECTIONS:
+    if actor.motion in DIRECTIONS:
         if scene.kind == "sequence" and len(scene.actors) > 2:
             return []  # seen at two moments only
         way = actor.motion
-        text = _text(rng, _DIRECTION, actor)
+        text = _text(rng, DIRECTION, actor)
         direction = Question(
             text=text,
             answers=(way, f"to the {way}") if way in ("left", "right") else (way,),
             kind="direction",
-            accept=_DIRECTIONS[way],
+            accept=DIRECTIONS[way],
         )
         if scene.kind == "sequence":
             return [direction]
         verb = "move" if picture.many else "moves"
         motion = Question(
-            text=_text(rng, _MOTION, actor),
-            answers=(f"{_pronoun(picture)} {verb} {_to(way)}.",),
+            text=_text(rng, MOTION, actor),
+            answers=(f"{pronoun(picture)} {verb} {to_way(way)}.",),
             kind="motion",
             accept=("moves", "move", "moving"),
         )
@@ -283,11 +219,11 @@ def _motion(rng: Generator, scene: Scene, actor: Actor) -> list[Question]:
     # That something stays still is not seen in a frame or two.
     if actor.motion == "still" and (scene.frames < 4 or scene.kind == "sequence"):
         return []
-    one, many, accept = _MOTIONS[actor.motion]
+    one, many, accept = MOTIONS[actor.motion]
     return [
         Question(
-            text=_text(rng, _MOTION, actor),
-            answers=(f"{_pronoun(picture)} {many if picture.many else one}.",),
+            text=_text(rng, MOTION, actor),
+            answers=(f"{pronoun(picture)} {many if picture.many else one}.",),
             kind="motion",
             accept=accept,
         )
@@ -297,15 +233,15 @@ def _motion(rng: Generator, scene: Scene, actor: Actor) -> list[Question]:
 def _place(rng: Generator, scene: Scene, actor: Actor) -> list[Question]:
     if not actor.place:
         return []
-    words: tuple[str, ...] = _PLACE_WORDS.get(actor.place, (actor.place,))
+    words: tuple[str, ...] = PLACE_WORDS.get(actor.place, (actor.place,))
     if " " in actor.place:
         row, side = actor.place.split()
         rows = {"top": ("top", "upper"), "bottom": ("bottom", "lower")}[row]
         words = tuple(f"{word} {side}" for word in rows)
     return [
         Question(
-            text=_text(rng, _PLACE, actor),
-            answers=(_at(actor.place),),
+            text=_text(rng, PLACE, actor),
+            answers=(at_place(actor.place),),
             kind="place",
             accept=words,
         )
@@ -317,11 +253,11 @@ def _order(rng: Generator, scene: Scene) -> list[Question]:
         return []
     actors = scene.actors
     asked: list[tuple[tuple[str, ...], Actor, Actor]] = [
-        (_FIRST, actors[0], actors[0]),
-        (_LAST, actors[-1], actors[-1]),
+        (FIRST, actors[0], actors[0]),
+        (LAST, actors[-1], actors[-1]),
     ]
     for one, other in pairwise(actors):
-        asked += [(_AFTER, one, other), (_BEFORE, other, one)]
+        asked += [(AFTER, one, other), (BEFORE, other, one)]
     return [
         Question(
             text=_text(rng, texts, subject),
@@ -338,7 +274,7 @@ def _description(rng: Generator, scene: Scene) -> Question:
     behind = ""
     if scene.background.name:
         color = scene.background.name
-        behind = f" on {_article(color)} {color} background"
+        behind = f" on {article_of(color)} {color} background"
     elif scene.background.kind == "photograph":
         behind = " over a photograph"
     if scene.kind == "sequence":
@@ -346,27 +282,27 @@ def _description(rng: Generator, scene: Scene) -> Question:
     elif scene.kind == "copies":
         counts = [sum(a.name == p.name for a in scene.actors) for p in shown]
         things = [
-            p.phrase if count == 1 else f"{_NUMBERS[count]} {p.plural}"
+            p.phrase if count == 1 else f"{NUMBERS[count]} {p.plural}"
             for p, count in zip(shown, counts, strict=True)
         ]
-        sentence = f"{_list(things)}{behind}."
+        sentence = f"{listed(things)}{behind}."
     else:
         parts = []
         for actor in scene.actors:
             picture = pictures()[actor.name]
-            if actor.motion in _DIRECTIONS:
-                does = f" {'move' if picture.many else 'moves'} {_to(actor.motion)}"
+            if actor.motion in DIRECTIONS:
+                does = f" {'move' if picture.many else 'moves'} {to_way(actor.motion)}"
             elif actor.motion == "still" and scene.kind == "pair":
                 does = " stay still" if picture.many else " stays still"
             elif actor.motion == "still":
-                does = f" {_at(actor.place)}" if actor.place and len(scene.actors) > 1 else ""
+                does = f" {at_place(actor.place)}" if actor.place and len(scene.actors) == 2 else ""
             else:
-                does = f" {_MOTIONS[actor.motion][picture.many]}"
+                does = f" {MOTIONS[actor.motion][picture.many]}"
             parts.append(f"{picture.phrase}{does}")
-        sentence = f"{_list(parts)}{behind}."
+        sentence = f"{listed(parts)}{behind}."
     accept = tuple(word for picture in shown for word in picture.words)
     return Question(
-        text=_DESCRIBE[int(rng.integers(len(_DESCRIBE)))],
+        text=DESCRIBE[int(rng.integers(len(DESCRIBE)))],
         answers=(sentence[0].upper() + sentence[1:],),
         kind="description",
         accept=accept,
@@ -381,15 +317,7 @@ def _shown(scene: Scene) -> list[Picture]:
 def _text(rng: Generator, texts: Sequence[str], actor: Actor) -> str:
     picture = pictures()[actor.name]
     text = texts[int(rng.integers(len(texts)))]
-    return _fill(text, thing=picture.phrase, the=f"the {picture.name}", many=picture.many)
-
-
-def _fill(text: str, *, thing: str = "", the: str = "", many: bool) -> str:
-    verbs = {"is": "are", "does": "do"} if many else {"is": "is", "does": "does"}
-    for verb, form in verbs.items():
-        text = text.replace(f"{{{verb}}}", form)
-        text = text.replace(f"{{{verb.capitalize()}}}", form.capitalize())
-    return text.replace("{the thing}", the).replace("{thing}", thing)
+    return fill(text, thing=picture.phrase, the=f"the {picture.name}", many=picture.many)
 
 
 def _nearly(group: str, shown: Sequence[Picture]) -> bool:
@@ -405,35 +333,3 @@ def _nearly(group: str, shown: Sequence[Picture]) -> bool:
     }
     people = group in ("animal", "clothing") and any(p.group == "person" for p in shown)
     return people or any(picture.name in doubtful[group] for picture in shown)
-
-
-def _list(things: Sequence[str]) -> str:
-    return " and ".join([", ".join(things[:-1]), things[-1]] if len(things) > 1 else things)
-
-
-def _phrase(noun: str) -> str:
-    return f"{_article(noun)} {noun}"
-
-
-def _article(noun: str) -> str:
-    return "an" if noun[0] in "aeiou" else "a"
-
-
-def _bare(phrase: str) -> str:
-    return phrase.removeprefix("a ").removeprefix("an ")
-
-
-def _at(place: str) -> str:
-    if " " in place:
-        return f"in the {place} corner"
-    return {"left": "on the left", "right": "on the right", "center": "in the center"}.get(
-        place, f"at the {place}"
-    )
-
-
-def _to(way: str) -> str:
-    return f"to the {way}" if way in ("left", "right") else way
-
-
-def _pronoun(picture: Picture) -> str:
-    return "They" if picture.many else "It"
