@@ -32,8 +32,8 @@ _DANGLING = (
     words.DETERMINERS | words.SHADES | words.COLOURS.keys() | words.AGES
     | frozenset(
         "in on at of by to into onto from through next front over along very towards toward "
-        "not against behind near inside under its large big being who between each high right tall so "
-        "left".split()
+        "not against behind near inside under its large big being who between each high right tall "
+        "so left".split()
     )
 )  # fmt: skip
 _ADVERBS = frozenset({"happily", "quickly", "playfully", "and", "outside", "who", "that"})
