@@ -31,7 +31,6 @@ def attach(model: nn.Module, weights: PerceptualWeights) -> Iterator[None]:
     """Add `weights` to the target layers of `model` inside a `with` block.
 
     Sample `i` of an input batch of `k · s` samples gets the update of video `i // k`, which is
-    Sample `i` of an input batch of `k · s` samples gets the update of video `i // k`, which is
     how `generate` lays out beams and returned sequences; an unbatched update goes to all samples.
     Nested blocks add up. Gradients flow to the factors. The parameters are never written to, and
     after the block the model is as it was. With gradient checkpointing, call `backward` inside the
