@@ -47,6 +47,9 @@ def test_there_and_back(tmp_path: Path, alpha: float, dtype: torch.dtype) -> Non
     weights = make(alpha=alpha, dtype=dtype)
     weights.save(tmp_path / "new" / "adapter")
     assert sorted(files(tmp_path)) == [f"new/adapter/{CONFIG}", f"new/adapter/{TENSORS}"]
+    modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "new" / "adapter").iterdir()}
+    (tmp_path / "plain").touch()
+    assert modes == {(tmp_path / "plain").stat().st_mode & 0o777}, "readable as any new file is"
     loaded = PerceptualWeights.load(str(tmp_path / "new" / "adapter"))
     assert set(loaded.targets) == set(weights.targets)
     for target in weights.targets:
@@ -136,7 +139,7 @@ def test_a_failed_write_leaves_what_was_there(
 
     with monkeypatch.context() as patch:
         if at == "tensors":
-            patch.setattr(safetensors.torch, "save_file", fail)
+            patch.setattr(Path, "write_bytes", fail)
         elif at == "config":
             patch.setattr("peft.LoraConfig.save_pretrained", fail)
         else:

@@ -52,8 +52,7 @@ def save(weights: PerceptualWeights, folder: str | PathLike[str]) -> None:
     """
     from peft import LoraConfig
     from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
+    from safetensors.torch import save as to_bytes
 
     if len(weights) != 1:
         raise ValueError(f"one update can be saved at a time, got a batch of {len(weights)}")
@@ -81,11 +80,12 @@ def save(weights: PerceptualWeights, folder: str | PathLike[str]) -> None:
         fresh.mkdir(parents=True)
         config.save_pretrained(str(fresh))
         notes = {**single.metadata, "format": "pt"}
-        save_file(tensors, fresh / SAFETENSORS_WEIGHTS_NAME, notes)
+        # Not `save_file`: it leaves a file that only its owner can read.
+        (fresh / SAFETENSORS_WEIGHTS_NAME).write_bytes(to_bytes(tensors, notes))
         if final.exists():
             final.rename(old)
         fresh.rename(final)
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         raise AdapterError(f"{folder}: cannot write the adapter: {_one_line(error)}") from error
     finally:  # also when interrupted: what was there before stays, or comes back
         shutil.rmtree(fresh, ignore_errors=True)
