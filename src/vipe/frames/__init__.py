@@ -1,7 +1,8 @@
 """Stage 1 of the flow, video file → Frames: decoding and sampling in seconds.
 
 reading    opens what a path or stream holds, and the public verbs
-video      moving pictures, through FFmpeg (PyAV)
+video      moving pictures: seeking, decoding and picking, through FFmpeg (PyAV)
+container  the file around them: which stream, how long, where its key frames are
 pictures   still ones, through Pillow: one, a folder of them, an animated WebP
 sampling   which moments are wanted
 pixels     decoded picture → RGB tensor, upright and resized

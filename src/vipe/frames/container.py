@@ -15,6 +15,8 @@ from vipe.frames.values import ByteStream
 
 # Formats in which FFmpeg draws text; a text file is no video.
 _TEXT = {"tty", "bin", "xbin", "idf", "adf"}
+# How an MP4 or QuickTime file begins, its index to come.
+_BEGINNINGS = {b"ftyp", b"wide", b"mdat"}
 # Frames that end before this share of the stated length mean that the file was cut off.
 _WHOLE = 0.9
 
@@ -221,9 +223,9 @@ class Container:
         )
 
     def _reason(self, error: Exception) -> str:
-        self._bytes.seek(0)
-        if self._bytes.read(12)[4:8] == b"ftyp" and isinstance(error, av.InvalidDataError):
-            return f"{self._name} is truncated: it has no readable index (moov)"
         if isinstance(error, av.InvalidDataError):
+            self._bytes.seek(0)
+            if self._bytes.read(12)[4:8] in _BEGINNINGS:
+                return f"{self._name} is truncated: it has no readable index (moov)"
             return f"{self._name} is not a video or picture that can be read"
         return f"{self._name} cannot be read: {getattr(error, 'strerror', None) or error}"
