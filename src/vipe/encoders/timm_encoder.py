@@ -71,7 +71,8 @@ class TimmEncoder(Encoder):
             inner.set_input_size(img_size=(size, size))  # a transformer's positions are resized
 
         where = next(backbone.parameters()).device
-        images = torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0)).to(where)
+        seed = torch.Generator().manual_seed(0)
+        images = torch.rand(1, 3, size, size, generator=seed, device="cpu").to(where)
         if where.type != "meta":
             backbone = fold_batch_norms(backbone, images)
         channels_last = str(getattr(backbone, "output_fmt", "")).endswith("NHWC")
