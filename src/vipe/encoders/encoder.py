@@ -153,7 +153,8 @@ def patch_positions(
 def resolve_precision(precision: str, device: str) -> torch.dtype:
     """Return what to compute in; "auto" is bfloat16 where the machine has instructions for it.
 
-    On a CPU with such instructions and no matrix units, bfloat16 was 1.4 times as fast as float32.
+    EfficientNet-Lite0 on a CPU with such instructions but no matrix units: 1.4 times as fast as
+    float32; on real frames the features differ by 8% of their deviation (cosine 0.995).
 
     Raises:
         ModelError: The name is not one of a precision.
