@@ -1,0 +1,92 @@
+"""The command line: parse, call, print. What it shows of an error is one line.
+
+ask, chat   a video or an adapter, and questions
+see         videos → adapter folders
+train       a recipe → a model folder
+evaluate    rows of questions → figures
+data        files to evaluate on
+source      what a command is asked about: a video, or an adapter
+options     options that several commands have
+console     errors, and the quiet of libraries
+startup     libraries' imports that no command here needs
+reference   docs/cli.md
+
+Heavy imports are inside of the commands, so that `vipe --help` is quick.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from vipe import __version__
+from vipe.cli import ask, chat, console, data, evaluate, see, train
+
+app = typer.Typer(
+    help="Look at a video once, write what it saw into a language model's weights, and ask.",
+    pretty_exceptions_enable=False,
+)
+app.command(name="ask")(ask.ask)
+app.command(name="see")(see.see)
+app.command(name="chat")(chat.chat)
+app.command(name="train")(train.train)
+app.command(name="eval")(evaluate.evaluate)
+app.command(name="scenes")(data.scenes)
+app.command(name="photographs")(data.photographs)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"vipe {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+    debug: Annotated[
+        bool,
+        typer.Option("--debug", envvar="VIPE_DEBUG", help="Show tracebacks and library messages."),
+    ] = False,
+) -> None:
+    console.set_up(debug=debug)
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line and return its exit status; errors are printed, never raised.
+
+    Returns:
+        0; 2 for wrong usage or input, 130 when interrupted, 1 for anything unexpected.
+    """
+    try:
+        # From anywhere before "--", to where the parser looks for it.
+        before = list(arguments)[: [*arguments, "--"].index("--")]
+        if "--debug" in before:
+            after = arguments[len(before) :]
+            arguments = ["--debug", *(a for a in before if a != "--debug"), *after]
+        return app(args=list(arguments), prog_name="vipe", standalone_mode=False) or 0
+    except Exception as error:
+        return console.report(error)
+    except KeyboardInterrupt:
+        return console.INTERRUPTED
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    status = run(sys.argv[1:])
+    if status == console.INTERRUPTED:  # a thread may be decoding; do not wait for its answer
+        sys.stdout.flush()
+        os._exit(status)
+    sys.exit(status)

@@ -1,0 +1,121 @@
+"""`vipe eval`: rows of questions → figures."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vipe.cli import options
+from vipe.cli.source import check_exist, load_model
+from vipe.errors import DataError
+from vipe.progress import progress
+
+if TYPE_CHECKING:
+    from vipe.evaluation.metrics import Summary
+    from vipe.evaluation.runner import Results
+
+
+def evaluate(
+    rows: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA.jsonl",
+            help="Rows of video, question, kind, and accept or references.",
+            show_default=False,
+        ),
+    ],
+    model: options.Model = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="The first N rows alone.", show_default=False),
+    ] = None,
+    frames: options.FrameCount = None,
+    merge_ratio: options.MergeRatio = None,
+    answers: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.jsonl", help="Keep the answers here.", show_default=False),
+    ] = None,
+) -> None:
+    """Ask every row of a file, and print the figures.
+
+    The last line of stdout is one JSON object: n, accuracy (over rows with accept), the same by
+    kind, and bleu1, bleu4 and cider (over rows with references).
+    """
+    with progress() as bar, _kept(answers) as keep:
+        from vipe.evaluation.rows import read_rows
+
+        bar.show("loading the model")
+        asked = read_rows(rows)[:limit]
+        check_exist([row.video for row in asked])
+        loaded = load_model(model)
+        from vipe.evaluation.runner import evaluate as run
+
+        results = run(
+            loaded,
+            asked,
+            frames=frames,
+            merge_ratio=merge_ratio,
+            progress=lambda done, total: bar.show("seeing and asking", done, total),
+        )
+        keep(results)
+    summary = results.summary()
+    if sys.stderr.isatty():
+        _print_table(summary)
+    print(json.dumps(summary))
+
+
+@contextmanager
+def _kept(path: Path | None) -> Iterator[Callable[[Results], None]]:
+    """Yield what writes the answers; that they can be written is known before the work starts.
+
+    Raises:
+        DataError: They cannot be written.
+    """
+    if path is None:
+        yield lambda _: None
+        return
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        file = temporary.open("w", encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written ({error.strerror})") from error
+    try:
+        with file:
+            yield lambda results: file.writelines(_lines(results))
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _lines(results: Results) -> Iterator[str]:
+    from vipe.evaluation.metrics import is_right
+
+    for row, answer in zip(results.rows, results.answers, strict=True):
+        expected = {"accept": row.accept} if row.accept else {"references": row.references}
+        record = {
+            "video": str(row.video),
+            "question": row.question,
+            "kind": row.kind,
+            "answer": answer,
+            "right": is_right(answer, row.accept) if row.accept else None,
+            **expected,
+        }
+        yield json.dumps(record, ensure_ascii=False) + "\n"
+
+
+def _print_table(summary: Summary) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("kind", "rows", "accuracy", box=None, header_style="bold")
+    for kind, figures in summary["by_kind"].items():
+        accuracy = figures["accuracy"]
+        table.add_row(kind, str(figures["n"]), "–" if accuracy is None else f"{accuracy:.1%}")
+    Console(stderr=True).print(table)

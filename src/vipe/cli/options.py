@@ -1,0 +1,59 @@
+"""Arguments and options that several commands have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def _below_one(value: float | None) -> float | None:
+    if value is not None and not 0 <= value < 1:
+        raise typer.BadParameter("it must be at least 0 and below 1")
+    return value
+
+
+Source = Annotated[
+    Path,
+    typer.Argument(
+        metavar="VIDEO_OR_ADAPTER",
+        help="A video, a picture, a folder of pictures, or an adapter folder.",
+        show_default=False,
+    ),
+]
+Folder = Annotated[
+    Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write.", show_default=False)
+]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODEL",
+        help="A model folder or a hub id. The default model unless given.",
+        show_default=False,
+    ),
+]
+FrameCount = Annotated[
+    int | None,
+    typer.Option(
+        "--frames",
+        min=1,
+        metavar="N",
+        help="Frames sampled evenly from a video. The model's number unless given.",
+        show_default=False,
+    ),
+]
+MergeRatio = Annotated[
+    float | None,
+    typer.Option(
+        callback=_below_one,
+        metavar="X",
+        help="Share of visual tokens merged away, 0 to below 1. The model's unless given.",
+        show_default=False,
+    ),
+]
+MaxNewTokens = Annotated[int, typer.Option(min=1, metavar="N", help="Longest answer, in tokens.")]
+Temperature = Annotated[
+    float,
+    typer.Option(min=0.0, metavar="T", help="Above 0, answers are sampled; 0 takes the likeliest."),
+]

@@ -1,0 +1,123 @@
+"""What a command is asked about, a video or an adapter → the model and what it saw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from vipe.errors import AdapterError, VideoError
+from vipe.progress import Bar
+
+if TYPE_CHECKING:
+    from vipe.model import ViPE
+    from vipe.weights import PerceptualWeights
+
+_ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A model, and the weights that answers are read from.
+
+    Attributes:
+        model: The model.
+        seen: What it saw.
+        seconds: Spent in "load", "decode", "encode" and "see"; the last three are 0 where an
+            adapter was loaded.
+    """
+
+    model: ViPE
+    seen: PerceptualWeights
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def frames(self) -> int | None:
+        """Frames that were seen; None where the adapter does not say."""
+        noted = self.seen.metadata.get("frames", "")
+        return int(noted) if noted.isdecimal() else None
+
+
+def load_model(name: str | None) -> ViPE:
+    """Load a model, with as few imports as will do."""
+    from vipe.cli.startup import lean_imports
+
+    lean_imports()
+    from vipe.model import ViPE
+
+    return ViPE.from_pretrained(name)
+
+
+def open_source(
+    path: Path,
+    *,
+    model: str | None,
+    frames: int | None,
+    merge_ratio: float | None,
+    bar: Bar,
+) -> Opened:
+    """Load a model, and look at a video or load an adapter.
+
+    What is wrong with the input is found before the model is loaded, where that is possible.
+
+    Raises:
+        VideoError: The video cannot be read.
+        AdapterError: The adapter is damaged, or made for another model.
+        ModelError: The model is missing or damaged.
+    """
+    start = perf_counter()
+    bar.show("loading the model")
+    check_exist([path])
+    seen = None
+    if is_adapter(path):
+        from vipe.adapter import load
+
+        seen = load(path)
+    else:
+        from vipe.frames import probe
+
+        probe(path)
+    loaded = load_model(model)
+    seconds = {"load": perf_counter() - start, "decode": 0.0, "encode": 0.0, "see": 0.0}
+    if seen is None:
+        bar.show(f"seeing {path.name}")
+        seen = loaded.see(path, frames=frames, merge_ratio=merge_ratio, seconds=seconds)
+    else:
+        _check_made_for(loaded, seen, path)
+    return Opened(model=loaded, seen=seen, seconds=seconds)
+
+
+def is_adapter(path: Path) -> bool:
+    """Tell an adapter folder, whole or not, from a folder of pictures."""
+    return any((path / name).is_file() for name in _ADAPTER_FILES)
+
+
+def check_exist(paths: Sequence[Path]) -> None:
+    """Check that files or folders are there.
+
+    Raises:
+        VideoError: One is not.
+    """
+    for path in paths:
+        if not path.exists():
+            raise VideoError(f"{path}: no such file or folder")
+
+
+def _check_made_for(model: ViPE, seen: PerceptualWeights, path: Path) -> None:
+    """Check that an adapter is one for this language model.
+
+    Raises:
+        AdapterError: Its layers do not fit, or it names another model (one of the same shape
+            would answer, and nonsense).
+    """
+    try:
+        seen.check_fits(model.language_model)
+    except AdapterError as error:
+        raise AdapterError(f"{path}: {error}") from error
+    names = [seen.base_model, model.config.language_model]
+    # The same model goes by its short name, its hub id, or a folder.
+    short = {name.rstrip("/\\").replace("\\", "/").rpartition("/")[2].casefold() for name in names}
+    if seen.base_model and len(short) > 1:
+        raise AdapterError(f"{path}: made for the language model {names[0]}, not for {names[1]}")

@@ -1,0 +1,39 @@
+"""`vipe train`: a recipe → a model folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vipe.progress import TrainingProgress, progress
+
+
+def train(
+    recipe: Annotated[
+        Path, typer.Argument(metavar="RECIPE", help="A YAML file.", show_default=False)
+    ],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY=VALUE]...",
+            help="Values in place of the recipe's, such as optimizer.steps=100.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Train a model, going on from the run's last checkpoint if there is one.
+
+    The model folder's path goes to stdout at the end. Log, loss curve and checkpoint are beside it.
+    """
+    with progress() as bar:
+        bar.show("reading the recipe")
+        from vipe.training.recipe import load_recipe
+
+        loaded = load_recipe(recipe, overrides or [])
+        bar.show("loading the model")
+        from vipe.training.loop import train as run
+
+        folder = run(loaded, TrainingProgress(bar))
+    print(folder)

@@ -1,0 +1,103 @@
+"""Evaluation, middle step: rows → the model's answers, every video seen once, questions batched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vipe.errors import VideoError
+from vipe.evaluation.metrics import Summary, summarise
+from vipe.evaluation.rows import Row
+from vipe.generation import Decoding
+from vipe.model import ViPE
+from vipe.weights import PerceptualWeights
+
+BATCH = 24
+POOL = 4 * BATCH
+"""Questions that wait so that alike ones are batched; the weights of their videos are held."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """The answers of an evaluation.
+
+    Attributes:
+        rows: What was asked.
+        answers: The model's answer to each row.
+    """
+
+    rows: Sequence[Row]
+    answers: Sequence[str]
+
+    def summary(self) -> Summary:
+        """Compute every figure; see `vipe.evaluation.metrics.summarise`."""
+        return summarise(self.rows, self.answers)
+
+
+def evaluate(
+    model: ViPE,
+    rows: Sequence[Row],
+    *,
+    frames: int | None = None,
+    merge_ratio: float | None = None,
+    max_new_tokens: int = 40,
+    progress: Callable[[int, int], None] | None = None,
+) -> Results:
+    """Ask a model every row, greedily.
+
+    Each video is seen once. The questions of several videos are decoded together, each with its
+    own video's weights, those of one kind next to one another since their answers are about as
+    long.
+
+    Args:
+        model: The model.
+        rows: What to ask.
+        frames: Frames sampled from each video; the model's number unless given.
+        merge_ratio: Share of visual tokens merged away; the model's unless given.
+        max_new_tokens: The longest answer.
+        progress: Called with (done, total), of videos seen and rows answered together.
+
+    Returns:
+        The answers, in the rows' order.
+
+    Raises:
+        VideoError: A video is missing or damaged; a missing one is found before any work.
+    """
+    places: dict[Path, list[int]] = {}
+    for place, row in enumerate(rows):
+        places.setdefault(row.video, []).append(place)
+    for video in places:
+        if not video.exists():
+            raise VideoError(f"{video}: no such file or folder")
+
+    decoding = Decoding(max_new_tokens=max_new_tokens)
+    answers: dict[int, str] = {}
+    waiting: list[tuple[int, PerceptualWeights]] = []
+
+    def report(seen: int) -> None:
+        if progress is not None:
+            progress(seen + len(answers), len(places) + len(rows))
+
+    def answer(seen: int) -> None:
+        waiting.sort(key=lambda item: (rows[item[0]].kind, len(rows[item[0]].question)))
+        for start in range(0, len(waiting), BATCH):
+            part = waiting[start : start + BATCH]
+            texts = model.ask_batch(
+                PerceptualWeights.batch(weights for _, weights in part),
+                [rows[place].question for place, _ in part],
+                decoding=decoding,
+            )
+            answers.update((place, text) for (place, _), text in zip(part, texts, strict=True))
+            report(seen)
+        waiting.clear()
+
+    report(0)
+    for seen, (video, asked) in enumerate(places.items(), start=1):
+        weights = model.see(video, frames=frames, merge_ratio=merge_ratio)
+        waiting += [(place, weights) for place in asked]
+        report(seen)
+        if len(waiting) >= POOL:
+            answer(seen)
+    answer(len(places))
+    return Results(rows=rows, answers=[answers[place] for place in range(len(rows))])
