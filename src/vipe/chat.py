@@ -23,19 +23,16 @@ def as_messages(question: str | Sequence[Message]) -> list[Message]:
     return list(question)
 
 
-def prompt_ids(
-    tokenizer: PreTrainedTokenizerBase, question: str | Sequence[Message]
-) -> list[int]:
+def prompt_ids(tokenizer: PreTrainedTokenizerBase, question: str | Sequence[Message]) -> list[int]:
     """Return the token ids of a prompt, up to where the answer begins. No visual token is in it.
 
-    A tokenizer without a chat template gets "Question: …\\nAnswer:".
+    A tokenizer without a chat template gets the lines "Question: …" and "Answer:".
     """
     messages = as_messages(question)
     if tokenizer.chat_template is None:
         names = {"user": "Question", "assistant": "Answer", "system": "System"}
         text = "\n".join(f"{names[m['role']]}: {m['content']}" for m in messages) + "\nAnswer:"
         return list(tokenizer(text).input_ids)
-    text = tokenizer.apply_chat_template(
-        [dict(message) for message in messages], tokenize=False, add_generation_prompt=True
-    )
-    return list(tokenizer(text, add_special_tokens=False).input_ids)
+    turns = [{"role": m["role"], "content": m["content"]} for m in messages]
+    prompt = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    return list(tokenizer(str(prompt), add_special_tokens=False).input_ids)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeVar
 
+from pydantic import TypeAdapter, ValidationError
+
 from vipe.backbones import DEFAULT_LANGUAGE_MODEL
 from vipe.encoders import (
     EncoderConfig,
@@ -18,7 +20,7 @@ from vipe.injection import InjectionConfig
 from vipe.merging import MergeConfig
 from vipe.perception import PerceptionConfig
 
-_T = TypeVar("_T", MergeConfig, InjectionConfig, PerceptionConfig)
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +49,8 @@ class ViPEConfig:
                 f"injection has width {self.injection.width}, perception {self.perception.width}: "
                 "they must be the same"
             )
+        if self.frames < 1:
+            raise ModelError(f"frames must be at least 1, got {self.frames}")
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON or YAML."""
@@ -67,26 +71,39 @@ class ViPEConfig:
             ModelError: A key is unknown, or a value does not fit.
         """
         given = dict(values)
-        if unknown := sorted(given.keys() - {f.name for f in fields(cls)}):
+        if unknown := sorted(map(str, given.keys() - {f.name for f in fields(cls)})):
             raise ModelError(f"model config: unknown key {unknown[0]!r}")
-        stages: dict[str, Any] = {}
-        if "encoder" in given:
-            stages["encoder"] = encoder_config_from_dict(given.pop("encoder"))
+        for name in ("encoder", "merging", "injection", "perception"):
+            if name in given and not isinstance(given[name], Mapping):
+                raise ModelError(f"model config: {name} must be a mapping, got {given[name]!r}")
         for name, kind in (
             ("merging", MergeConfig),
             ("injection", InjectionConfig),
             ("perception", PerceptionConfig),
         ):
             if name in given:
-                stages[name] = _stage(name, kind, given.pop(name))
-        return cls(**given, **stages)
+                known = {f.name for f in fields(kind)}
+                if unknown := sorted(map(str, given[name].keys() - known)):
+                    raise ModelError(f"model config: unknown key {unknown[0]!r} in {name}")
+                given[name] = _checked(name, kind, given[name])
+        if "encoder" in given:
+            given["encoder"] = encoder_config_from_dict(given["encoder"])
+        for name, plain in (("language_model", str), ("frames", int)):
+            if name in given:
+                given[name] = _checked(name, plain, given[name])
+        return cls(**given)
 
 
-def _stage(name: str, kind: type[_T], values: Mapping[str, Any]) -> _T:
-    if unknown := sorted(values.keys() - {f.name for f in fields(kind)}):
-        raise ModelError(f"model config: unknown key {unknown[0]!r} in {name}")
-    plain = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+def first_problem(error: ValidationError) -> str:
+    """Return in one line where and what the first thing is that does not fit."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    what = " ".join(first["msg"].removeprefix("Value error, ").split())
+    return f"{where}: {what}" if where else what
+
+
+def _checked(name: str, kind: type[_T], value: object) -> _T:
     try:
-        return kind(**plain)
-    except (TypeError, ValueError) as error:
-        raise ModelError(f"model config: {name}: {error}") from error
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        raise ModelError(f"model config: {name}: {first_problem(error)}") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
-from threading import Thread
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -49,6 +49,8 @@ class Decoding:
             "temperature": self.temperature if sampled else None,
             "top_p": self.top_p if sampled else None,
             "top_k": None,
+            # What a model's own settings would add: greedy is to be the likeliest token.
+            "repetition_penalty": 1.0,
         }
 
 
@@ -69,14 +71,17 @@ def generate(
         decoding: How.
         streamer: As transformers': gets the tokens of a single prompt as they come.
     """
+    if not prompts:
+        return []
     longest = max(map(len, prompts))
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     ids = torch.tensor([[pad] * (longest - len(p)) + list(p) for p in prompts])
     mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts])
     if decoding.seed is not None:
         torch.manual_seed(decoding.seed)
+    decode: Any = model.generate
     with torch.inference_mode():
-        output = model.generate(
+        output = decode(
             input_ids=ids.to(model.device),
             attention_mask=mask.to(model.device),
             pad_token_id=pad,
@@ -90,6 +95,8 @@ def generate(
 
 class TextStream:
     """Hands the text of an answer on as it is decoded: a streamer for `generate`.
+
+    The pieces join to what `generate` returns: no white space at either end.
 
     Args:
         tokenizer: Decodes the tokens.
@@ -107,30 +114,54 @@ class TextStream:
             self._tokens = []
             return
         self._tokens.extend(value.flatten().tolist())
-        text = self.tokenizer.decode(self._tokens, skip_special_tokens=True)
+        text = self._text()
         if not text.endswith("\ufffd"):  # else in the middle of a character
+            self._give(text)
+
+    def end(self) -> None:
+        """Nothing more comes: half a character stays one."""
+        self._give(self._text())
+
+    def _text(self) -> str:
+        return str(self.tokenizer.decode(self._tokens or [], skip_special_tokens=True)).strip()
+
+    def _give(self, text: str) -> None:
+        if len(text) > len(self._given):
             self.on_text(text[len(self._given) :])
             self._given = text
 
-    def end(self) -> None:
-        """Nothing more comes."""
+
+class _Stopped(Exception):
+    """Nobody wants the rest."""
 
 
 def iterate(run: Callable[[Callable[[str], None]], Any]) -> Iterator[str]:
-    """Run `run(on_text)` in a thread and yield what it hands on; its error is raised here."""
+    """Run `run(on_text)` in a thread and yield what it hands on; its error is raised here.
+
+    Closing the iterator before its end stops the run at its next piece, and waits for that.
+    """
     pieces: SimpleQueue[str | BaseException | None] = SimpleQueue()
+    stopped = Event()
+
+    def on_text(text: str) -> None:
+        if stopped.is_set():
+            raise _Stopped
+        pieces.put(text)
 
     def work() -> None:
         try:
-            run(pieces.put)
+            run(on_text)
             pieces.put(None)
         except BaseException as error:
             pieces.put(error)
 
     thread = Thread(target=work, daemon=True)
     thread.start()
-    while (piece := pieces.get()) is not None:
-        if isinstance(piece, BaseException):
-            raise piece
-        yield piece
-    thread.join()
+    try:
+        while (piece := pieces.get()) is not None:
+            if isinstance(piece, BaseException):
+                raise piece
+            yield piece
+    finally:
+        stopped.set()
+        thread.join()

@@ -21,7 +21,6 @@ from torch.nn import functional as F
 from vipe.layers import SelfBlock, log_size
 from vipe.merging import VisualTokens
 
-
 _TOGETHER = 8
 
 
@@ -53,6 +52,10 @@ class InjectionConfig:
     heads: int = 6
     depth: int = 2
     frequencies: int = 5
+
+    def __post_init__(self) -> None:
+        if min(self.width, self.heads) < 1 or self.width % self.heads:
+            raise ValueError(f"width {self.width} does not divide into {self.heads} heads")
 
     def build(self, channels: int) -> Injection:
         """Make the module for an encoder of `channels` channels, with fresh weights."""
@@ -100,6 +103,8 @@ class PositionEncoding(nn.Module):
     (both on a logarithmic scale). Fourier features after Tancik et al., NeurIPS 2020; the
     coordinates themselves are kept beside them, since motion is their difference.
     """
+
+    scales: Tensor
 
     def __init__(self, frequencies: int, width: int) -> None:
         super().__init__()

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 from vipe import model_files
 from vipe.allocator import keep_freed_memory
 from vipe.backbones import load_language_model
 from vipe.chat import Message, prompt_ids
+from vipe.clips import in_clips
 from vipe.config import ViPEConfig
 from vipe.encoders import Encoder
 from vipe.frames import Frames, Sampling, Uniform, iter_frames, probe
+from vipe.frames.reading import Readable
+from vipe.frames.values import ByteStream
 from vipe.generation import Decoding, TextStream, generate, iterate
 from vipe.merging import HierarchicalMerge, MergeConfig
 from vipe.vision import VideoToWeights
@@ -26,7 +30,7 @@ from vipe.weights import PerceptualWeights
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-Video = str | os.PathLike[str] | BinaryIO | Frames
+Video = Readable | Frames
 Question = str | Sequence[Message]
 
 
@@ -93,9 +97,10 @@ class ViPE:
         Raises:
             ModelError: The model or a backbone is missing, damaged, or does not fit.
         """
-        config = model_files.read_config(model_files.resolve_folder(name))
+        folder = model_files.resolve_folder(name)
+        config = model_files.read_config(folder)
         model = cls.from_config(config)
-        model_files.load_weights(name or model_files.DEFAULT, config, model.video_to_weights)
+        model_files.load_weights(folder, config, model.video_to_weights)
         return model.to(device=device, dtype=dtype)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
@@ -109,8 +114,12 @@ class ViPE:
         if device is not None:
             self.encoder.to(device)
             self.video_to_weights.to(device)
-        if device is not None or dtype is not None:
-            self.language_model.to(device=device, dtype=dtype)  # type: ignore[arg-type]
+            nn.Module.to(self.language_model, device)
+        if dtype is not None:
+            # The parameters alone: a rotary embedding's frequencies, rounded to bfloat16, would
+            # turn the positions of a long prompt into others.
+            for parameter in self.language_model.parameters():
+                parameter.data = parameter.data.to(dtype)
         return self
 
     def see(
@@ -218,20 +227,21 @@ class ViPE:
 
         Raises:
             AdapterError: `seen` was made for another language model.
-            ValueError: The decoding is a beam search, which knows its answer only at the end.
+            ValueError: There is more than one video, or the decoding is a beam search, which
+                knows its answer only at the end.
         """
         decoding = decoding or Decoding()
         if decoding.num_beams > 1:
             raise ValueError("a beam search cannot be streamed")
+        if len(seen) != 1:
+            raise ValueError(f"{len(seen)} videos but 1 question")
         seen.check_fits(self.language_model)
         prompt = prompt_ids(self.tokenizer, question)
 
-        def run(on_text: object) -> None:
-            streamer = TextStream(self.tokenizer, on_text)  # type: ignore[arg-type]
+        def run(on_text: Callable[[str], None]) -> None:
+            streamer = TextStream(self.tokenizer, on_text)
             with seen.attached_to(self.language_model):
-                generate(
-                    self.language_model, self.tokenizer, [prompt], decoding, streamer=streamer
-                )
+                generate(self.language_model, self.tokenizer, [prompt], decoding, streamer=streamer)
 
         return iterate(run)
 
@@ -243,34 +253,19 @@ class ViPE:
         self, video: Video | Iterable[Frames], frames: int | Sampling | None
     ) -> Iterator[Frames]:
         """Yield the video as clips of at most `frames_per_clip` frames."""
-        step = self.config.merging.frames_per_clip
         if isinstance(video, Frames):
-            for start in range(0, len(video), step):
-                yield Frames(
-                    pixels=video.pixels[start : start + step],
-                    seconds=video.seconds[start : start + step],
-                    duration=video.duration,
-                )
-        elif isinstance(video, str | os.PathLike) or hasattr(video, "read"):
-            sampling = Uniform(frames or self.config.frames) if not isinstance(frames, Sampling) else frames
-            duration = probe(video).duration or 0.0
-            pixels, seconds = [], []
-            for second, image in iter_frames(video, sampling, size=self.encoder.image_size):
-                pixels.append(image)
-                seconds.append(second)
-                if len(pixels) == step:
-                    yield _frames(pixels, seconds, duration)
-                    pixels, seconds = [], []
-            if pixels:
-                yield _frames(pixels, seconds, duration)
+            pieces: Iterable[Frames] = [video]
+        elif isinstance(video, str | os.PathLike | ByteStream):
+            pieces = self._decoded(video, frames)
         else:
-            for part in video:
-                yield from self._clips(part, None)
+            pieces = video
+        return in_clips(pieces, self.config.merging.frames_per_clip)
 
-
-def _frames(pixels: list[torch.Tensor], seconds: list[float], duration: float) -> Frames:
-    return Frames(
-        pixels=torch.stack(pixels),
-        seconds=torch.tensor(seconds, dtype=torch.float32),
-        duration=max(duration, seconds[-1]),
-    )
+    def _decoded(self, video: Readable, frames: int | Sampling | None) -> Iterator[Frames]:
+        """Yield the sampled frames of a file one by one, as the encoder wants them."""
+        if frames is None:
+            frames = self.config.frames
+        sampling = Uniform(frames) if isinstance(frames, int) else frames
+        duration = probe(video).duration
+        for second, image in iter_frames(video, sampling, size=self.encoder.image_size):
+            yield Frames(pixels=image[None], seconds=torch.tensor([second]), duration=duration)

@@ -7,7 +7,6 @@ import os
 import shutil
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -63,12 +62,14 @@ def read_config(folder: Path) -> ViPEConfig:
     """
     path = folder / CONFIG
     try:
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise ModelError(f"{path}: not a model config: {error}") from error
+    if not isinstance(values, dict):
+        raise ModelError(f"{path}: not a model config: it is no JSON object")
     try:
         return ViPEConfig.from_dict(values)
-    except (ModelError, TypeError, AttributeError) as error:
+    except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
 
 
@@ -95,16 +96,18 @@ def save_model(folder: Path, config: ViPEConfig, module: nn.Module) -> None:
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
+    older = folder.with_name(f".{folder.name}.{os.getpid()}.old")
     state = {k: v.detach().to(torch.bfloat16).contiguous() for k, v in module.state_dict().items()}
-    save_file(state, temporary / WEIGHTS, metadata={"format": "pt"})
-    (temporary / CONFIG).write_text(json.dumps(config.to_dict(), indent=2) + "\n", encoding="utf-8")
-    if folder.exists():
-        older = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    text = json.dumps(config.to_dict(), indent=2) + "\n"
+    try:
+        temporary.mkdir(exist_ok=True)
+        save_file(state, temporary / WEIGHTS, metadata={"format": "pt"})
+        (temporary / CONFIG).write_text(text, encoding="utf-8")
+        if folder.exists():
+            folder.rename(older)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if not folder.exists() and older.exists():
+            older.rename(folder)
         shutil.rmtree(older, ignore_errors=True)
-        folder.rename(older)
-        temporary.rename(folder)
-        shutil.rmtree(older)
-    else:
-        temporary.rename(folder)

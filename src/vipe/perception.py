@@ -51,6 +51,12 @@ class PerceptionConfig:
     layers: tuple[int, ...] | None = None
     factor: Factor = "B"
 
+    def __post_init__(self) -> None:
+        if min(self.width, self.heads) < 1 or self.width % self.heads:
+            raise ValueError(f"width {self.width} does not divide into {self.heads} heads")
+        if self.rank < 1:
+            raise ValueError(f"rank must be at least 1, got {self.rank}")
+
     def build(self, language_model: nn.Module, *, name: str) -> Perception:
         """Make the module for a language model, with fresh weights.
 
@@ -64,27 +70,37 @@ class PerceptionConfig:
         return Perception(self, find_targets(language_model, self), name)
 
 
-def find_targets(
-    language_model: nn.Module, config: PerceptionConfig
-) -> dict[str, tuple[int, int]]:
+def find_targets(language_model: nn.Module, config: PerceptionConfig) -> dict[str, tuple[int, int]]:
     """Find the linear modules to update: full name → (in, out) features.
 
     Raises:
-        ModelError: A name of `targets` is in no chosen layer.
+        ModelError: A name of `targets` is in no chosen layer, a chosen layer is not there, or
+            modules of one name have different sizes.
     """
     found: dict[str, tuple[int, int]] = {}
+    layers: set[int] = set()
+    sizes: dict[str, tuple[int, int]] = {}
     for name, module in language_model.named_modules():
         parts = name.split(".")
         numbers = [int(part) for part in parts if part.isdigit()]
         if not isinstance(module, nn.Linear) or parts[-1] not in config.targets or not numbers:
             continue
+        layers.add(numbers[0])
         if config.layers is None or numbers[0] in config.layers:
-            found[name] = (module.in_features, module.out_features)
-    missing = set(config.targets) - {name.rsplit(".", 1)[-1] for name in found}
+            size = found[name] = (module.in_features, module.out_features)
+            if size != sizes.setdefault(parts[-1], size):  # a head serves all layers
+                raise ModelError(
+                    f"{parts[-1]} has {sizes[parts[-1]]} (in, out) features in one layer of the "
+                    f"language model and {size} in another: choose others as targets"
+                )
+    missing = set(config.targets) - {_kind(name) for name in found}
     if missing or not found:
         raise ModelError(
-            f"the language model has no linear module {', '.join(sorted(missing))} in its layers"
+            "the language model has no linear module "
+            f"{', '.join(sorted(missing)) or 'to update'} in the chosen layers"
         )
+    if absent := sorted(set(config.layers or ()) - layers):
+        raise ModelError(f"the language model has no layer {absent[0]} to update")
     return found
 
 
@@ -112,9 +128,8 @@ class Perception(nn.Module):
             }
         )
         if self.heads_B is not None:
-            for head in self.heads_B.values():
-                nn.init.zeros_(head.weight)
-                nn.init.zeros_(head.bias)
+            for parameter in self.heads_B.parameters():
+                nn.init.zeros_(parameter)
 
     def _heads(self, side: int) -> nn.ModuleDict:
         """One head for each kind of module, shared by the layers: d → features · r."""
@@ -134,13 +149,20 @@ class Perception(nn.Module):
 
     def forward(self, queries: PerceptualQueries) -> PerceptualWeights:
         """Return the weights of a batch of videos: the decided factor is `(b, …)`."""
+        return self.decide(self.read(queries))
+
+    def read(self, queries: PerceptualQueries) -> Float[Tensor, "b s d"]:
+        """Return each slot after it has read the videos, of unit variance."""
         x = self.slots.expand(len(queries.values), -1, -1)
         for block in self.blocks:
             x = block(x, queries.values, queries.key_bias)
-        x = self.norm(x)
+        return self.norm(x)
+
+    def decide(self, x: Float[Tensor, "b s d"]) -> PerceptualWeights:
+        """Turn what the slots read into weights."""
         rank = self.config.rank
-        A: dict[str, Float[Tensor, "..."]] = {}
-        B: dict[str, Float[Tensor, "..."]] = {}
+        A: dict[str, Tensor] = {}
+        B: dict[str, Tensor] = {}
         places: dict[str, list[int]] = {}
         for place, target in enumerate(self.targets):
             places.setdefault(_kind(target), []).append(place)

@@ -25,11 +25,14 @@ def save_checkpoint(
     folder.mkdir(parents=True, exist_ok=True)
     state = {"step": step, "module": module.state_dict(), "optimizer": optimizer.state_dict()}
     temporary = folder / f".{_FILE}.{os.getpid()}.tmp"
-    with temporary.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(folder / _FILE)
+    try:
+        with temporary.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(folder / _FILE)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def load_checkpoint(
@@ -50,10 +53,10 @@ def load_checkpoint(
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         module.load_state_dict(state["module"])
         optimizer.load_state_dict(state["optimizer"])
+        return int(state["step"])
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"{path}: cannot resume from this checkpoint: {reason}") from error
-    return int(state["step"])
 
 
 def remove_checkpoint(folder: Path) -> None:

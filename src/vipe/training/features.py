@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,13 +18,15 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from vipe.data.clip import Clip, ClipSource
 from vipe.encoders import Encoder, encoder_config_to_dict
 from vipe.frames import Frames
+
+_log = logging.getLogger(__name__)
 
 
 class FeatureStore:
@@ -39,7 +42,11 @@ class FeatureStore:
         self._shards: list[Tensor] = []
         self._places: dict[str, tuple[int, int, int]] = {}
         for path in sorted(folder.glob("*.safetensors")):
-            self._read(path)
+            try:
+                self._read(path)
+            except (SafetensorError, OSError) as error:
+                _log.warning("%s is damaged (%s): encoding its entries again", path, error)
+                path.unlink(missing_ok=True)
 
     @classmethod
     def for_encoder(cls, cache: Path, encoder: Encoder) -> FeatureStore:
@@ -101,12 +108,15 @@ class FeatureStore:
         path = self.folder / f"{name}.safetensors"
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
         counts = [len(part) for part in features]
-        save_file(
-            {"features": torch.cat(list(features)).half()},
-            temporary,
-            metadata={"keys": json.dumps(list(keys)), "counts": json.dumps(counts)},
-        )
-        temporary.replace(path)
+        try:
+            save_file(
+                {"features": torch.cat(list(features)).half()},
+                temporary,
+                metadata={"keys": json.dumps(list(keys)), "counts": json.dumps(counts)},
+            )
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
         self._read(path)
 
     def _read(self, path: Path) -> None:

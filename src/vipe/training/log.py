@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections import defaultdict
 from pathlib import Path
 
@@ -19,10 +20,12 @@ class RunLog:
         folder.mkdir(parents=True, exist_ok=True)
         self.path, self.picture = folder / "log.csv", folder / "loss.png"
         kept = [row for row in self.rows() if int(row["step"]) <= resume_at]
-        with self.path.open("w", newline="", encoding="utf-8") as file:
+        temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
+        with temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, ["split", "step", "name", "value"])
             writer.writeheader()
             writer.writerows(kept)
+        temporary.replace(self.path)
 
     def rows(self) -> list[dict[str, str]]:
         """Return what is written so far."""
@@ -52,10 +55,10 @@ class RunLog:
         train = curves.get(("train", "loss"), [])
         left.plot(*zip(*train, strict=True) if train else ((), ()), lw=0.5, alpha=0.5, label="step")
         window = max(1, len(train) // 50)
-        means = [
-            (train[i][0], sum(v for _, v in train[max(0, i - window) : i + 1]) / min(i + 1, window + 1))
-            for i in range(len(train))
-        ]
+        means = []
+        for i, (step, _) in enumerate(train):
+            last = [value for _, value in train[max(0, i - window) : i + 1]]
+            means.append((step, sum(last) / len(last)))
         left.plot(*zip(*means, strict=True) if means else ((), ()), label="mean")
         for (split, name), points in sorted(curves.items()):
             if split == "held_out":

@@ -1,0 +1,80 @@
+"""Injection: padding changes nothing, order is in the positions alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+import tiny
+from vipe.injection import Injection, InjectionConfig, PositionEncoding
+from vipe.merging import VisualTokens
+
+
+@pytest.fixture
+def injection() -> Injection:
+    return InjectionConfig(width=32, heads=4, depth=2).build(8)
+
+
+def test_a_padded_batch_is_its_videos(injection: Injection) -> None:
+    videos = [tiny.tokens(1, count) for count in (5, 9, 3, 1, 7, 12, 2, 8, 8, 4, 6)]
+    batch = VisualTokens.batch(videos)
+    queries = injection(batch)
+    assert queries.values.shape == (11, 12, 32)
+    assert torch.isfinite(queries.values).all()
+    assert torch.equal(queries.key_bias, batch.size.log())
+    for i, video in enumerate(videos):
+        alone = injection(video)
+        assert_close(queries.values[i, : video.count], alone.values[0])
+        assert queries.key_bias[i, video.count :].eq(-torch.inf).all()
+        assert_close(injection(video.pad(20)).values[0, : video.count], alone.values[0])
+
+
+def test_gradients_are_finite_beside_padding(injection: Injection) -> None:
+    batch = VisualTokens.batch([tiny.tokens(1, count) for count in (5, 9, 3)])
+    injection(batch).values.square().sum().backward()
+    gradients = [p.grad for p in injection.parameters()]
+    assert all(g is not None and g.isfinite().all() and g.abs().sum() > 0 for g in gradients)
+
+
+def test_tokens_in_another_order_are_the_same_queries_in_that_order(injection: Injection) -> None:
+    tokens = tiny.tokens(2, 7)
+    order = torch.stack([torch.randperm(7), torch.randperm(7)])
+    moved = injection(tokens.take(order)).values
+    assert_close(moved, injection(tokens).values.gather(1, order[..., None].expand(-1, -1, 32)))
+
+
+def test_what_a_query_depends_on(injection: Injection) -> None:
+    tokens = tiny.tokens(1, 4)
+    before = injection(tokens).values
+    for name in ("features", "size", "centre", "duration"):
+        changed = {n: getattr(tokens, n) for n in ("features", "size", "centre", "duration")}
+        changed[name] = changed[name] + torch.rand_like(changed[name])
+        assert not torch.allclose(injection(VisualTokens(**changed)).values, before, atol=1e-3)
+
+
+def test_positions_vary_as_much_as_features_at_the_start() -> None:
+    encoding = PositionEncoding(5, 384)
+    positions = encoding(tiny.tokens(4, 50))
+    assert positions.shape == (4, 50, 384)
+    # Features leave a norm with variance 1, and positions have to be told apart beside them.
+    assert 1 < positions.var(dim=-1).mean() < 2
+
+
+def test_a_picture_has_a_position_too() -> None:
+    # Its duration is 0.
+    tokens = tiny.tokens(1, 4)
+    still = VisualTokens(
+        features=tokens.features,
+        size=tokens.size,
+        centre=tokens.centre * torch.tensor([0.0, 1.0, 1.0]),
+        duration=torch.zeros(1),
+    )
+    positions = PositionEncoding(5, 32)(still)
+    assert positions.isfinite().all()
+    assert (positions[0, 0] - positions[0, 1]).abs().max() > 0.1
+
+
+def test_heads_must_divide_the_width() -> None:
+    with pytest.raises(ValueError, match="width 10 does not divide into 4 heads"):
+        InjectionConfig(width=10, heads=4)

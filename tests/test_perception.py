@@ -1,0 +1,131 @@
+"""Perception: which layers get a slot, and weights of their sizes. See also tests/contracts."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+from transformers import LlamaForCausalLM
+
+import tiny
+from vipe.errors import ModelError
+from vipe.injection import Injection, InjectionConfig, PerceptualQueries
+from vipe.perception import Perception, PerceptionConfig, find_targets
+
+ALL = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+def queries(videos: int = 2, count: int = 5) -> PerceptualQueries:
+    injection: Injection = InjectionConfig(width=16, heads=2, depth=1).build(8)
+    return injection(tiny.tokens(videos, count))
+
+
+def build(model: nn.Module, **changes: object) -> Perception:
+    config = PerceptionConfig(width=16, heads=2, depth=1, rank=3, **changes)  # type: ignore[arg-type]
+    return config.build(model, name="tiny")
+
+
+def test_every_layer_gets_its_targets_with_their_sizes(
+    tiny_language_model: LlamaForCausalLM,
+) -> None:
+    model = tiny_language_model  # 4 heads of 8, 2 for keys and values
+    config = PerceptionConfig(targets=ALL)
+    found = find_targets(model, config)
+    assert len(found) == 3 * 7
+    assert found["model.layers.1.self_attn.q_proj"] == (32, 32)
+    assert found["model.layers.0.self_attn.k_proj"] == (32, 16)
+    assert found["model.layers.2.self_attn.v_proj"] == (32, 16)
+    assert found["model.layers.2.mlp.gate_proj"] == (32, 48)
+    assert found["model.layers.2.mlp.down_proj"] == (48, 32)
+    weights = build(model, targets=ALL)(queries())
+    weights.check_fits(model)
+    assert weights.targets == tuple(found)
+    assert weights.rank == 3
+    assert weights.base_model == "tiny"
+
+
+def test_some_layers(tiny_language_model: LlamaForCausalLM) -> None:
+    perception = build(tiny_language_model, layers=(0, 2), targets=("v_proj",))
+    assert list(perception.targets) == [
+        "model.layers.0.self_attn.v_proj",
+        "model.layers.2.self_attn.v_proj",
+    ]
+    assert perception(queries()).targets == tuple(perception.targets)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"targets": ("o_proj", "c_proj")}, r"no linear module c_proj in"),
+        ({"targets": ("lm_head",)}, r"no linear module lm_head in"),
+        ({"targets": ("norm",)}, r"no linear module norm in"),
+        ({"targets": ()}, r"no linear module to update in"),
+        ({"layers": (1, 3)}, r"no layer 3\b"),
+        ({"layers": (7,)}, r"no linear module down_proj, o_proj in"),
+    ],
+)
+def test_what_the_language_model_lacks_is_named(
+    tiny_language_model: LlamaForCausalLM, wrong: dict[str, object], said: str
+) -> None:
+    with pytest.raises(ModelError, match=said) as error:
+        build(tiny_language_model, **wrong)
+    assert "\n" not in str(error.value)
+
+
+def test_modules_of_one_name_need_one_size(tiny_language_model: LlamaForCausalLM) -> None:
+    tiny_language_model.model.layers[1].mlp.down_proj = nn.Linear(40, 32)
+    with pytest.raises(ModelError, match=r"down_proj has \(48, 32\) .* and \(40, 32\)"):
+        build(tiny_language_model)
+
+
+def test_slots_have_unit_variance_and_differ(tiny_language_model: LlamaForCausalLM) -> None:
+    config = PerceptionConfig(width=96, heads=2, targets=ALL)
+    slots = config.build(tiny_language_model, name="tiny").slots
+    assert slots.shape == (21, 96)
+    assert slots.var().item() == pytest.approx(1, abs=0.15)
+    assert torch.cdist(slots, slots)[~torch.eye(21, dtype=torch.bool)].min() > 7
+
+
+def test_a_static_factor_is_shared_by_all_videos(tiny_language_model: LlamaForCausalLM) -> None:
+    one, other = (build(tiny_language_model, factor=factor)(queries()) for factor in ("B", "A"))
+    target = one.targets[0]
+    assert (one.A[target].ndim, one.B[target].ndim) == (2, 3)
+    assert (other.A[target].ndim, other.B[target].ndim) == (3, 2)
+
+
+def test_the_update_depends_on_the_video_once_heads_are_not_zero(
+    tiny_language_model: LlamaForCausalLM,
+) -> None:
+    perception = build(tiny_language_model)
+    assert perception.heads_B is not None
+    for parameter in perception.heads_B.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    weights = perception(queries(3))
+    target = weights.targets[1]
+    first, second, _ = weights.delta(target)
+    assert not torch.allclose(first, second, atol=1e-3)
+    # The same kind of module in another layer reads the video by its own slot.
+    assert not torch.allclose(first, weights.delta(weights.targets[3])[0], atol=1e-3)
+
+
+def test_padding_of_queries_is_never_read(tiny_language_model: LlamaForCausalLM) -> None:
+    perception = build(tiny_language_model, factor="AB")
+    nn.init.normal_(next(iter(perception.heads_B.parameters())))  # type: ignore[union-attr]
+    short = queries(2, 4)
+    padded = PerceptualQueries(
+        values=torch.cat([short.values, torch.full((2, 3, 16), 9.0)], dim=1),
+        key_bias=torch.cat([short.key_bias, torch.full((2, 3), -torch.inf)], dim=1),
+    )
+    one, other = perception(short), perception(padded)
+    for target in one.targets:
+        assert_close(one.A[target], other.A[target])
+        assert_close(one.B[target], other.B[target])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"), [({"width": 10, "heads": 4}, "width 10"), ({"rank": 0}, "rank must be")]
+)
+def test_a_wrong_config_is_an_error(wrong: dict[str, int], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        PerceptionConfig(**wrong)  # type: ignore[arg-type]
