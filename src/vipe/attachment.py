@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from vipe.errors import AdapterError, ModelError
 
@@ -52,7 +53,9 @@ def attach(model: nn.Module, weights: PerceptualWeights) -> Iterator[None]:
             A, B = (factor.to(module.weight.device) for factor in weights.factors(target))
             if module.weight.is_floating_point():  # else quantised: cast to the input's, per call
                 A, B = A.to(module.weight.dtype), B.to(module.weight.dtype)
-            update = (A, B, weights.scale)
+            # Scaled once here, not for each token. With more than one video B is large: there the
+            # product takes the scale.
+            update = (A, B * weights.scale, 1.0) if B.ndim == 2 else (A, B, weights.scale)
             _add(module, update)
             attached.append((module, update))
         yield
@@ -121,6 +124,9 @@ def low_rank_add(
         ValueError: The batch does not divide into the samples of the factors.
     """
     A, B = A.to(x.dtype), B.to(x.dtype)
+    if A.ndim == B.ndim == 2 and scale == 1.0:
+        # An answer about one video: when one token is decoded, every call counts.
+        return y + F.linear(F.linear(x, A), B).to(y.dtype)
     rows = x
     if A.ndim == 3 or B.ndim == 3:
         samples = len(A if A.ndim == 3 else B)

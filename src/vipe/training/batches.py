@@ -18,6 +18,7 @@ import torch
 from vipe.data.clip import Clip, ClipSource
 from vipe.encoders.encoder import patch_positions
 from vipe.merging import MergeConfig, VisualTokens, merge_video
+from vipe.training.alignment import Bags
 from vipe.training.features import FeatureStore
 from vipe.training.packing import PackedRows, Packer, Turn
 
@@ -28,6 +29,7 @@ class Batch:
 
     tokens: VisualTokens
     rows: PackedRows
+    bags: Bags
 
 
 class Batches:
@@ -69,14 +71,15 @@ class Batches:
 
     def collate(self, clips: Sequence[Clip], rng: random.Random, merge_ratio: float) -> Batch:
         """Make the batch of some clips."""
-        rows = self.packer.pack([_turns(clip, rng) for clip in clips])
+        turns = [_turns(clip, rng) for clip in clips]
         config = MergeConfig(
             merge_ratio=merge_ratio,
             frames_per_clip=self.merging.frames_per_clip,
             budget=self.merging.budget,
             locality=self.merging.locality,
         )
-        return Batch(tokens=_merge([self.features.clip(c) for c in clips], config), rows=rows)
+        tokens = _merge([self.features.clip(c) for c in clips], config)
+        return Batch(tokens=tokens, rows=self.packer.pack(turns), bags=self.packer.bags(turns))
 
     def stream(self, first: int, last: int) -> Iterator[tuple[int, Batch]]:
         """Yield the steps from `first` up to `last`, made one ahead of their use."""
@@ -104,9 +107,7 @@ def _turns(clip: Clip, rng: random.Random) -> list[Turn]:
     by_kind: dict[str, list[Turn]] = {}
     for question in rng.sample(clip.questions, len(clip.questions)):
         by_kind.setdefault(question.kind, []).append(
-            Turn(
-                question=question.text, answer=rng.choice(question.answers), kind=question.kind
-            )
+            Turn(question=question.text, answer=rng.choice(question.answers), kind=question.kind)
         )
     kinds = sorted(rng.sample(list(by_kind), len(by_kind)), key=lambda kind: kind != "caption")
     longest = max(map(len, by_kind.values()), default=0)

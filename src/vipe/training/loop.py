@@ -19,6 +19,7 @@ from vipe.allocator import keep_freed_memory
 from vipe.backbones import load_language_model
 from vipe.data.clip import ClipSource
 from vipe.model_files import load_weights, save_model
+from vipe.training.alignment import AlignmentReader
 from vipe.training.batches import Batch, Batches
 from vipe.training.checkpoint import load_checkpoint, save_checkpoint
 from vipe.training.features import FeatureStore
@@ -51,19 +52,26 @@ class Run:
 
     Attributes:
         recipe: What is run.
-        module: What is trained.
+        module: Injection and perception, which become the model.
+        reader: Reads the slots for the alignment loss; thrown away at the end.
         language: The frozen language model.
-        optimizer: AdamW over `module`.
+        optimizer: AdamW over `module` and `reader`.
         train: Batches of the recipe's sources.
         held_out: Batches of held-out sources, by name.
     """
 
     recipe: Recipe
     module: VideoToWeights
+    reader: AlignmentReader
     language: TrainingLanguageModel
     optimizer: torch.optim.Optimizer
     train: Batches
     held_out: dict[str, Batches]
+
+    @property
+    def trained(self) -> nn.Module:
+        """All that is trained."""
+        return nn.ModuleDict({"module": self.module, "reader": self.reader})
 
 
 def train(recipe: Recipe, observer: Observer) -> Path:
@@ -79,7 +87,7 @@ def train(recipe: Recipe, observer: Observer) -> Path:
     keep_freed_memory()
     run = build(recipe, observer)
     folder, steps = recipe.folder, recipe.optimizer.steps
-    done = load_checkpoint(folder, module=run.module, optimizer=run.optimizer) or 0
+    done = load_checkpoint(folder, module=run.trained, optimizer=run.optimizer) or 0
     log = RunLog(folder, resume_at=done)
     last = time.monotonic()
     for step, batch in run.train.stream(done, steps):
@@ -96,7 +104,7 @@ def train(recipe: Recipe, observer: Observer) -> Path:
             log.write("held_out", step + 1, scores)
             observer.evaluated(step + 1, scores)
         if (step + 1) % recipe.checkpoint_every == 0 or finished:
-            save_checkpoint(folder, step=step + 1, module=run.module, optimizer=run.optimizer)
+            save_checkpoint(folder, step=step + 1, module=run.trained, optimizer=run.optimizer)
             save_model(folder / "model", recipe.config, run.module)
     if done >= steps:
         save_model(folder / "model", recipe.config, run.module)
@@ -110,9 +118,7 @@ def build(recipe: Recipe, observer: Observer) -> Run:
     encoder = config.encoder.build()
     features = FeatureStore.for_encoder(recipe.cache or user_cache_path("vipe"), encoder)
     sources = [(share.source.build(recipe.data), share.clips) for share in recipe.sources]
-    held_out = {
-        name: source.build(recipe.data) for name, source in recipe.held_out.sources.items()
-    }
+    held_out = {name: source.build(recipe.data) for name, source in recipe.held_out.sources.items()}
     count = recipe.held_out.clips
     for source, _ in sources:
         features.add(source, encoder, progress=observer.encoding)
@@ -125,6 +131,10 @@ def build(recipe: Recipe, observer: Observer) -> Run:
     module = VideoToWeights(config, channels=encoder.channels, language_model=model)
     if recipe.start is not None:
         load_weights(recipe.start, config, module)
+    perception = config.perception
+    reader = AlignmentReader(
+        model.get_input_embeddings().weight, width=perception.width, heads=perception.heads
+    )
     packer = Packer(tokenizer, recipe.row_tokens)
 
     def batches(sources: list[tuple[ClipSource, int]]) -> Batches:
@@ -140,13 +150,14 @@ def build(recipe: Recipe, observer: Observer) -> Run:
     return Run(
         recipe=recipe,
         module=module,
+        reader=reader,
         language=TrainingLanguageModel(
             model,
             list(module.perception.targets),
             precision=recipe.precision,
             compile=recipe.compile,
         ),
-        optimizer=make_optimizer(module, recipe.optimizer),
+        optimizer=make_optimizer(nn.ModuleList([module, reader]), recipe.optimizer),
         train=batches(sources),
         held_out={name: batches([(source, 1)]) for name, source in held_out.items()},
     )
@@ -154,9 +165,7 @@ def build(recipe: Recipe, observer: Observer) -> Run:
 
 def make_optimizer(module: nn.Module, config: Optimizer) -> torch.optim.Optimizer:
     """AdamW; biases, norms and slots do not decay."""
-    matrices = [
-        p for n, p in module.named_parameters() if p.ndim == 2 and not n.endswith("slots")
-    ]
+    matrices = [p for n, p in module.named_parameters() if p.ndim == 2 and not n.endswith("slots")]
     chosen = set(map(id, matrices))
     others = [p for p in module.parameters() if id(p) not in chosen]
     groups: list[dict[str, Any]] = [
@@ -180,16 +189,27 @@ def train_step(run: Run, batch: Batch, step: int) -> dict[str, float]:
     rate = learning_rate(step, run.recipe.optimizer)
     for group in run.optimizer.param_groups:
         group["lr"] = rate
+    alignment = run.recipe.alignment
     run.module.train()
-    with run.language.attached(run.module(batch.tokens)):
-        logits, labels = run.language(batch.rows)
-        loss = F.cross_entropy(logits, labels)
+    slots = run.module.perception.read(run.module.injection(batch.tokens))
+    values: dict[str, float] = {}
+    loss = slots.new_zeros(())
+    if step < alignment.steps or alignment.weight:
+        aligned = run.reader(slots, batch.bags, step=step)
+        values["alignment_loss"] = aligned.item()
+        loss = aligned if step < alignment.steps else alignment.weight * aligned
+    if step < alignment.steps:
         loss.backward()
-    norm = nn.utils.clip_grad_norm_(run.module.parameters(), run.recipe.optimizer.clip)
+    else:
+        with run.language.attached(run.module.perception.decide(slots)):
+            logits, labels = run.language(batch.rows)
+            answered = F.cross_entropy(logits, labels)
+            values["loss"] = answered.item()
+            (loss + answered).backward()
+    norm = nn.utils.clip_grad_norm_(run.trained.parameters(), run.recipe.optimizer.clip)
     run.optimizer.step()
     run.optimizer.zero_grad(set_to_none=True)
-    return {
-        "loss": loss.item(),
+    return values | {
         "gradient_norm": norm.item(),
         "learning_rate": rate,
         "tokens": float(batch.rows.input_ids.numel()),
@@ -205,25 +225,26 @@ def evaluate(run: Run) -> dict[str, float]:
     greedy decoding gives it; of several right answers one is drawn, the same every time.
     """
     run.module.eval()
+    ratio = run.recipe.config.merging.merge_ratio
     scores: dict[str, float] = {}
     for name, batches in run.held_out.items():
         (source, _), size = batches.sources[0], sum(count for _, count in run.train.sources)
-        losses, weights = [], []
+        total, answers = 0.0, 0
         exact: dict[str, list[float]] = defaultdict(list)
         for start in range(0, run.recipe.held_out.clips, size):
-            places = range(start, start + size)
+            # No place beyond the last: the features of those before it are all there is.
+            places = range(start, min(start + size, run.recipe.held_out.clips))
             clips = [source.clip(i % len(source)) for i in places]
-            batch = batches.collate(clips, random.Random(start), run.recipe.config.merging.merge_ratio)
+            batch = batches.collate(clips, random.Random(start), ratio)
             with run.language.attached(run.module(batch.tokens)):
                 logits, labels = run.language(batch.rows)
-            losses.append(F.cross_entropy(logits, labels).item())
-            weights.append(len(labels))
+            total += F.cross_entropy(logits, labels, reduction="sum").item()
+            answers += len(labels)
             for kind, right in _exact(batch, logits.argmax(-1) == labels):
                 exact[kind].append(right)
-        mean = sum(a * b for a, b in zip(losses, weights, strict=True)) / sum(weights)
-        scores[f"{name}/loss"] = mean
-        for kind, right in sorted(exact.items()):
-            scores[f"{name}/{kind}"] = sum(right) / len(right)
+        scores[f"{name}/loss"] = total / max(1, answers)
+        for kind, rights in sorted(exact.items()):
+            scores[f"{name}/{kind}"] = sum(rights) / len(rights)
     return scores
 
 

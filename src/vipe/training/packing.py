@@ -19,6 +19,8 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from vipe.chat import prompt_ids
+from vipe.training.alignment import Bags
+from vipe.errors import DataError, RecipeError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -68,6 +70,9 @@ class Packer:
     Args:
         tokenizer: With a chat template.
         length: Tokens of a row.
+
+    Raises:
+        RecipeError: A row is too short to hold any question.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, length: int) -> None:
@@ -75,11 +80,18 @@ class Packer:
         one, other = (prompt_ids(tokenizer, question) for question in ("What?", "Is there a dog?"))
         shared = next(i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
         self.prefix = one[:shared]
+        if shared >= length:
+            raise RecipeError(
+                f"row_tokens: {length} hold no question, the chat template's beginning has {shared}"
+            )
         self._prompt = lru_cache(maxsize=100_000)(self._tokenise_prompt)
         self._answer = lru_cache(maxsize=100_000)(self._tokenise_answer)
 
     def _tokenise_prompt(self, question: str) -> tuple[int, ...]:
-        return tuple(prompt_ids(self.tokenizer, question)[len(self.prefix) :])
+        ids = prompt_ids(self.tokenizer, question)
+        if ids[: len(self.prefix)] != self.prefix:
+            raise DataError(f"question {question!r}: its first letters join the chat template's")
+        return tuple(ids[len(self.prefix) :])
 
     def _tokenise_answer(self, answer: str) -> tuple[int, ...]:
         ids = self.tokenizer(answer, add_special_tokens=False).input_ids
@@ -100,6 +112,15 @@ class Packer:
         )
         packed = [self._pack_row(empty, i, turns) for i, turns in enumerate(candidates)]
         return replace(empty, turns=tuple(packed))
+
+    def bags(self, candidates: Sequence[Sequence[Turn]], most: int = 8) -> Bags:
+        """Return the first `most` turns of each clip as bags of tokens."""
+        asked = [(i, turn) for i, turns in enumerate(candidates) for turn in turns[:most]]
+        return Bags(
+            video=torch.tensor([i for i, _ in asked]),
+            question=tuple(self._answer(turn.question)[:-1] for _, turn in asked),
+            answer=tuple(tuple(dict.fromkeys(self._answer(t.answer)[:-1])) for _, t in asked),
+        )
 
     def _pack_row(self, rows: PackedRows, row: int, turns: Sequence[Turn]) -> tuple[Turn, ...]:
         first = len(self.prefix)

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from vipe.config import ViPEConfig
+from vipe.config import ViPEConfig, first_problem
 from vipe.data.clip import ClipSource
 from vipe.errors import ModelError, RecipeError
 
@@ -94,19 +94,26 @@ class Optimizer(_Part):
     """AdamW (Loshchilov and Hutter, ICLR 2019) with warm-up, then a cosine down to `final`."""
 
     steps: int = Field(ge=1)
-    learning_rate: float = 1e-3
-    warmup: int = 50
-    final: float = 0.02
-    weight_decay: float = 0.01
+    learning_rate: float = Field(default=1e-3, gt=0)
+    warmup: int = Field(default=50, ge=0)
+    final: float = Field(default=0.02, ge=0)
+    weight_decay: float = Field(default=0.01, ge=0)
     betas: tuple[float, float] = (0.9, 0.98)
-    clip: float = 1.0
+    clip: float = Field(default=1.0, gt=0)
+
+
+class Alignment(_Part):
+    """The alignment loss (`vipe.training.alignment`): alone for some steps, then beside."""
+
+    steps: int = Field(default=0, ge=0)
+    weight: float = Field(default=0.0, ge=0)
 
 
 class Evaluation(_Part):
     """What is held out, and how often it is looked at."""
 
-    every: int = 200
-    clips: int = 96
+    every: int = Field(default=200, ge=1)
+    clips: int = Field(default=96, ge=1)
     sources: dict[str, Source] = {}
 
 
@@ -123,6 +130,8 @@ class Recipe(_Part):
         sources: What is trained on.
         held_out: What is evaluated on as it goes.
         optimizer: How.
+        alignment: The slots' own loss, without the language model.
+        alignment: The slots' own loss, without the language model.
         row_tokens: Tokens of a row (the turns of one clip).
         merge_ratios: One is drawn for each step.
         precision: What the frozen language model computes in.
@@ -140,11 +149,12 @@ class Recipe(_Part):
     sources: tuple[Share, ...] = Field(min_length=1)
     held_out: Evaluation = Evaluation()
     optimizer: Optimizer
-    row_tokens: int = 128
-    merge_ratios: tuple[float, ...] = (0.5,)
+    alignment: Alignment = Alignment()
+    row_tokens: int = Field(default=128, ge=1)
+    merge_ratios: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = Field((0.5,), min_length=1)
     precision: Literal["float32", "bfloat16", "int8"] = "float32"
     compile: bool = False
-    checkpoint_every: int = 50
+    checkpoint_every: int = Field(default=50, ge=1)
     seed: int = 0
 
     @property
@@ -172,7 +182,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         raise RecipeError(f"{path}: no such recipe")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise RecipeError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise RecipeError(f"{path}: a recipe is a mapping of keys to values")
@@ -182,9 +192,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         recipe = Recipe.model_validate(values)
         _ = recipe.config
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise RecipeError(f"{path}: {where}: {first['msg'].lower()}") from error
+        raise RecipeError(f"{path}: {first_problem(error)}") from error
     except ModelError as error:
         raise RecipeError(f"{path}: {error}") from error
     return recipe
