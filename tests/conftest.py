@@ -13,7 +13,7 @@ import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub
 
@@ -25,12 +25,17 @@ jaxtyping.install_import_hook("vipe", "beartype.beartype")
 import hypothesis
 import numpy as np
 import pytest
+import timm
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-if TYPE_CHECKING:
-    from vipe import ViPE
+from vipe.config import ViPEConfig
+from vipe.encoders import TimmEncoderConfig
+from vipe.injection import InjectionConfig
+from vipe.merging import MergeConfig
+from vipe.model import ViPE
+from vipe.perception import PerceptionConfig
 
 CI = bool(os.environ.get("CI"))
 
@@ -88,7 +93,6 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def default_model() -> ViPE:
     """The trained default model; do not change it. In CI its absence is a failure."""
-    from vipe import ViPE
     from vipe.errors import ModelError
 
     try:
@@ -168,3 +172,45 @@ def tiny_language_model_folder(
     _tiny_language_model(tiny_tokenizer).save_pretrained(folder)
     tiny_tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random convolutional net in timm's hub format; do not write to it."""
+    folder = tmp_path_factory.mktemp("tiny-encoder")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = timm.create_model("test_efficientnet", pretrained=False)
+    timm.models.save_for_hf(net, folder, safe_serialization=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_config(tiny_language_model_folder: Path, tiny_encoder_folder: Path) -> ViPEConfig:
+    """A config of the tiny backbones: frames of 64 pixels, 2 × 2 patches."""
+    return ViPEConfig(
+        language_model=str(tiny_language_model_folder),
+        encoder=TimmEncoderConfig(
+            name=str(tiny_encoder_folder),
+            image_size=64,
+            grid=2,
+            mean=(0.5, 0.5, 0.5),
+            std=(0.5, 0.5, 0.5),
+            dtype="float32",
+        ),
+        merging=MergeConfig(frames_per_clip=4, budget=12),
+        injection=InjectionConfig(width=32, heads=2, depth=1),
+        perception=PerceptionConfig(width=32, heads=2, depth=1, rank=2),
+        frames=6,
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_vipe(tiny_config: ViPEConfig) -> ViPE:
+    """A random model of the tiny backbones, of which videos differ; do not change it."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = ViPE.from_config(tiny_config)
+        for parameter in model.video_to_weights.perception.heads_B.parameters():
+            torch.nn.init.normal_(parameter, std=0.3)
+    return model
