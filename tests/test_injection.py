@@ -58,7 +58,7 @@ def test_positions_vary_as_much_as_features_at_the_start() -> None:
     positions = encoding(tiny.tokens(4, 50))
     assert positions.shape == (4, 50, 384)
     # Features leave a norm with variance 1, and positions have to be told apart beside them.
-    assert 1 < positions.var(dim=-1).mean() < 2
+    assert 1.5 < positions.var(dim=-1).mean() < 2  # seen over ten seeds: 1.71 … 1.80
 
 
 def test_a_picture_has_a_position_too() -> None:

@@ -97,7 +97,7 @@ class Injection(nn.Module):
 
 
 class PositionEncoding(nn.Module):
-    """Where and when a token is: Fourier features of its centre, projected to unit variance.
+    """Where and when a token is: Fourier features of its centre, projected.
 
     Five coordinates: the time as a share of the video, y, x, the time in seconds and the size
     (both on a logarithmic scale). Fourier features after Tancik et al., NeurIPS 2020; the
@@ -111,7 +111,7 @@ class PositionEncoding(nn.Module):
         scales = math.pi * 2.0 ** torch.arange(frequencies)
         self.register_buffer("scales", scales, persistent=False)
         self.project = nn.Linear(5 * (1 + 2 * frequencies), width)
-        # Positions of unit variance from the start: at the usual small start they take long to
+        # Positions of variance 1.75 from the start: at the usual small start they take long to
         # tell tokens apart (docs/decisions/0001).
         nn.init.normal_(self.project.weight, std=(2.5 * (1 + frequencies)) ** -0.5)
 

@@ -9,7 +9,7 @@ further cost.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from vipe.frames import Frames
 
@@ -59,6 +59,7 @@ class Clip:
     questions: tuple[Question, ...]
 
 
+@runtime_checkable
 class ClipSource(Protocol):
     """A source of clips. All of it is deterministic: the same arguments give the same clip."""
 

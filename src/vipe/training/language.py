@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vipe.attachment import low_rank_add
+from vipe.errors import ModelError
 from vipe.training.packing import IGNORE, PackedRows
 from vipe.weights import PerceptualWeights
 
@@ -38,7 +39,13 @@ class TrainingLanguageModel(nn.Module):
         targets: Full names of the layers that get an update.
         precision: What the linear layers compute in.
         compile: Whether its layers are compiled (worth a minute or two at the start).
+
+    Raises:
+        ModelError: The model does more with its logits than the output layer.
     """
+
+    body: Any
+    head: FrozenLinear
 
     def __init__(
         self,
@@ -50,10 +57,17 @@ class TrainingLanguageModel(nn.Module):
     ) -> None:
         super().__init__()
         dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-        model = model.to(dtype).eval().requires_grad_(False)
+        for setting in ("final_logit_softcapping", "logit_scale", "logits_scaling"):
+            if getattr(model.config, setting, None) not in (None, 1):
+                raise ModelError(f"training does not know a language model's {setting}")
+        model = model.eval().requires_grad_(False)
+        for parameter in model.parameters():  # not the buffers: positions need float32
+            parameter.data = parameter.data.to(dtype)
         head = model.get_output_embeddings()
         self.body = model.model
-        self.head = FrozenLinear(head, int8=precision == "int8")
+        # Never in int8: the gradient at the logits is one large value and 49,151 tiny ones that
+        # matter together, and one scale for all of them rounds those to zero.
+        self.head = FrozenLinear(head, int8=False)
         # Rows are short: the plain attention's backward is faster than the fused one's.
         self.body.config._attn_implementation = "eager"
         self.dtype = dtype
@@ -107,6 +121,10 @@ class FrozenLinear(nn.Module):
         factors: A and B of the update, or None.
         scale: α / r.
     """
+
+    weight: Tensor
+    scales: Tensor
+    bias: Tensor | None
 
     def __init__(self, linear: nn.Linear, *, int8: bool) -> None:
         super().__init__()
