@@ -23,7 +23,7 @@ def queries(videos: int = 2, count: int = 5) -> PerceptualQueries:
 
 def build(model: nn.Module, **changes: object) -> Perception:
     config = PerceptionConfig(width=16, heads=2, depth=1, rank=3, **changes)  # type: ignore[arg-type]
-    return config.build(model, name="tiny")
+    return config.build(model, name="tiny").eval()
 
 
 def test_every_layer_gets_its_targets_with_their_sizes(

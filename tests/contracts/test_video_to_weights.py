@@ -60,7 +60,7 @@ def build(model: nn.Module, factor: str, *, started: bool = False) -> VideoToWei
     if started:
         for parameter in module.parameters():
             nn.init.normal_(parameter, std=0.15)
-    return module
+    return module.eval()
 
 
 def logits(model: PreTrainedModel, ids: torch.Tensor) -> torch.Tensor:
@@ -83,10 +83,10 @@ def test_at_the_start_the_update_is_exactly_zero(model: Any, factor: str) -> Non
 
 @factors
 def test_gradients_reach_every_parameter_after_one_step(model: Any, factor: str) -> None:
-    module, ids = build(model, factor), torch.randint(3, 200, (2, 9))
+    module, ids = build(model, factor).train(), torch.randint(3, 200, (4, 9))
     model.requires_grad_(False)
     optimizer = torch.optim.AdamW(module.parameters(), lr=0.01)
-    seen = tiny.tokens(2)
+    seen = tiny.tokens(4)
     for _ in range(2):
         optimizer.zero_grad()
         with module(seen).attached_to(model):

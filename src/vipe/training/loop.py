@@ -8,7 +8,7 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from platformdirs import user_cache_path
@@ -30,6 +30,7 @@ from vipe.training.recipe import Optimizer, Recipe
 from vipe.vision import VideoToWeights
 
 
+@runtime_checkable
 class Observer(Protocol):
     """Is told how a run goes: a progress bar, or lines."""
 

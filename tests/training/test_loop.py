@@ -1,0 +1,246 @@
+"""The loop: killed and resumed it is the same run, it learns, and what it leaves can be asked."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch import nn
+
+import tiny
+from vipe import ViPE, ViPEConfig
+from vipe.errors import ModelError, RecipeError
+from vipe.training import loop, recipe
+from vipe.training.log import RunLog
+from vipe.training.loop import learning_rate, make_optimizer, train
+from vipe.training.recipe import Optimizer, Recipe
+
+
+class Watching:
+    """Notes what it is told; may stop the run after a step, as a kill would."""
+
+    def __init__(self, *, stop_after: int | None = None) -> None:
+        self.stop_after = stop_after
+        self.losses: dict[int, float] = {}
+        self.scores: dict[int, dict[str, float]] = {}
+        self.encoded: list[tuple[int, int]] = []
+
+    def encoding(self, done: int, total: int) -> None:
+        self.encoded.append((done, total))
+
+    def step(self, step: int, total: int, values: dict[str, float]) -> None:
+        self.losses[step] = values["loss"]
+        if step == self.stop_after:
+            raise KeyboardInterrupt
+
+    def evaluated(self, step: int, values: dict[str, float]) -> None:
+        self.scores[step] = values
+
+
+@pytest.fixture(autouse=True)
+def colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sources of scenes are plain colours: `count` of them, from `first_seed` on."""
+    monkeypatch.setattr(
+        recipe.Scenes,
+        "build",
+        lambda self, data: tiny.ColourClips(
+            list(tiny.COLOURS)[self.first_seed : self.first_seed + self.count]
+        ),
+    )
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def make(tiny_config: ViPEConfig, cache: Path, tmp_path: Path) -> Any:
+    def make(name: str = "run", **changes: Any) -> Recipe:
+        values: dict[str, Any] = {
+            "name": name,
+            "model": tiny_config.to_dict(),
+            "cache": cache,
+            "runs": tmp_path,
+            "sources": [{"clips": 3, "source": {"kind": "scenes", "count": 4}}],
+            "held_out": {
+                "every": 2,
+                "clips": 5,
+                "sources": {"colours": {"kind": "scenes", "first_seed": 1, "count": 5}},
+            },
+            "optimizer": {"steps": 6, "learning_rate": 1e-2, "warmup": 2},
+            "row_tokens": 150,
+            "merge_ratios": [0.0, 0.5],
+            "checkpoint_every": 3,
+        }
+        return Recipe.model_validate(values | changes)
+
+    return make
+
+
+def weights(recipe: Recipe) -> dict[str, torch.Tensor]:
+    return torch.load(recipe.folder / "checkpoint.pt", weights_only=True)["module"]
+
+
+@pytest.mark.parametrize("stop_after", [2, 5])
+def test_a_run_that_was_killed_and_resumed_is_the_same_run(make: Any, stop_after: int) -> None:
+    whole, killed = make("whole"), make("killed")
+    through = Watching()
+    folder = train(whole, through)
+    assert folder == whole.folder / "model"
+    assert sorted(through.losses) == [1, 2, 3, 4, 5, 6]
+    with pytest.raises(KeyboardInterrupt):
+        train(killed, Watching(stop_after=stop_after))
+    resumed = Watching()
+    train(killed, resumed)
+    # At most the steps since the last checkpoint are lost, and none is done twice over.
+    assert sorted(resumed.losses) == list(range(1 if stop_after < 3 else 4, 7))
+    assert resumed.losses.items() <= through.losses.items()
+    assert resumed.scores.items() <= through.scores.items()
+
+    one, other = weights(whole), weights(killed)
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        assert torch.equal(value, other[name]), name
+    files = [r.folder / "model" / "model.safetensors" for r in (whole, killed)]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+    rows = RunLog(killed.folder, resume_at=99).rows()
+    assert max(Counter((r["split"], r["step"], r["name"]) for r in rows).values()) == 1
+    assert {r["step"] for r in rows if r["name"] == "loss"} == {"1", "2", "3", "4", "5", "6"}
+    assert {r["step"] for r in rows if r["split"] == "held_out"} == {"2", "4", "6"}
+    names = {path.name for path in killed.folder.iterdir()}
+    assert names == {"checkpoint.pt", "log.csv", "loss.png", "model"}
+
+
+def test_a_run_that_is_over_is_over(make: Any) -> None:
+    over = make()
+    train(over, Watching())
+    before = (over.folder / "model" / "model.safetensors").read_bytes()
+    again = Watching()
+    assert train(over, again) == over.folder / "model"
+    assert again.losses == {}
+    assert (over.folder / "model" / "model.safetensors").read_bytes() == before
+
+
+def test_it_learns_and_what_it_leaves_can_be_asked(make: Any) -> None:
+    task = make(
+        sources=[{"clips": 4, "source": {"kind": "scenes", "count": 4}}],
+        optimizer={"steps": 60, "learning_rate": 1e-2, "warmup": 5},
+        held_out={"every": 60, "clips": 4, "sources": {"seen": {"kind": "scenes", "count": 4}}},
+        checkpoint_every=60,
+    )
+    watching = Watching()
+    folder = train(task, watching)
+    losses = list(watching.losses.values())
+    assert all(map(math.isfinite, losses))
+    assert sum(losses[-5:]) < 0.7 * sum(losses[:5])  # seen: 0.62
+    scores = watching.scores[60]
+    assert set(scores) == {
+        f"seen/{name}" for name in ("loss", "caption", "colour", "presence", "pass")
+    }
+    assert all(0 <= value <= 1 for name, value in scores.items() if name != "seen/loss")
+    with Image.open(task.folder / "loss.png") as picture:
+        assert picture.format == "PNG"
+
+    model = ViPE.from_pretrained(folder)
+    assert model.config == task.config
+    saved, trained = load_file(folder / "model.safetensors"), weights(task)
+    for name, value in saved.items():
+        assert torch.equal(value, trained[f"module.{name}"].to(value.dtype)), name
+    seen = model.see(tiny.ColourClips().render("plain/red"))
+    assert seen.delta(seen.targets[0]).any()
+    assert isinstance(model.ask(seen, "What colour is it?"), str)
+
+
+def test_the_features_of_a_source_are_computed_once(make: Any) -> None:
+    train(make("one"), Watching())
+    again = Watching()
+    train(make("two"), again)
+    assert again.encoded == []
+
+
+def test_held_out_clips_need_not_divide_into_batches(make: Any, tmp_path: Path) -> None:
+    # Four clips, three to a batch: the fifth has no features and must not be asked for.
+    sources = {"colours": {"kind": "scenes", "count": 6}}
+    odd = make(
+        sources=[{"clips": 3, "source": {"kind": "scenes", "count": 2}}],
+        held_out={"every": 6, "clips": 4, "sources": sources},
+        cache=tmp_path / "cache",
+    )
+    watching = Watching()
+    train(odd, watching)
+    assert list(watching.scores) == [6]
+
+
+@pytest.mark.parametrize("damage", ["cut", "another model"])
+def test_a_damaged_checkpoint_is_named(make: Any, damage: str) -> None:
+    run = make()
+    train(run, Watching())
+    path = run.folder / "checkpoint.pt"
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:1000])
+    else:
+        run.model["perception"] = run.model["perception"] | {"rank": 3}
+    with pytest.raises(ModelError, match=f"^{path}: cannot resume") as error:
+        train(run, Watching())
+    assert "\n" not in str(error.value)
+
+
+def test_a_run_can_start_from_a_model(make: Any) -> None:
+    folder = train(make("first"), Watching())
+    second = loop.build(make("second", start=str(folder)), Watching())
+    saved = load_file(folder / "model.safetensors")
+    for name, value in second.module.state_dict().items():
+        assert torch.equal(value, saved[name].to(value.dtype)), name
+    with pytest.raises(ModelError, match="nowhere: not a model folder"):
+        loop.build(make("third", start="nowhere"), Watching())
+
+
+def test_a_source_that_is_not_there_is_named(make: Any, tmp_path: Path) -> None:
+    source = {"kind": "photographs", "tars": "absent-*.tar"}
+    with pytest.raises(RecipeError, match=r"absent-\*\.tar: no such files"):
+        train(make(data=tmp_path, sources=[{"clips": 1, "source": source}]), Watching())
+
+
+def test_only_what_is_to_be_trained_is(make: Any) -> None:
+    run = loop.build(make(), Watching())
+    before = {name: value.clone() for name, value in run.language.state_dict().items()}
+    loop.train_step(run, run.train[0], 0)
+    assert all(torch.equal(v, before[name]) for name, v in run.language.state_dict().items())
+    assert all(p.grad is None for p in run.language.parameters())
+    optimised = {id(p) for group in run.optimizer.param_groups for p in group["params"]}
+    assert {id(p) for p in run.module.parameters()} <= optimised
+    assert not {id(p) for p in run.language.parameters()} & optimised
+
+
+def test_the_learning_rate_warms_up_and_falls_as_a_cosine() -> None:
+    config = Optimizer(steps=100, learning_rate=2.0, warmup=10, final=0.1)
+    rates = [learning_rate(step, config) for step in range(101)]
+    assert rates[:10] == pytest.approx([0.2 * (i + 1) for i in range(10)])
+    assert rates[10] == 2.0
+    assert rates[55] == pytest.approx(1.1)
+    assert rates[100] == pytest.approx(0.2)
+    assert all(a > b for a, b in pairwise(rates[10:]))
+    assert learning_rate(0, Optimizer(steps=1, learning_rate=1.0, warmup=0)) == 1.0
+
+
+def test_matrices_decay_and_nothing_else() -> None:
+    class Module(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear, self.norm = nn.Linear(3, 4), nn.LayerNorm(4)
+            self.slots = nn.Parameter(torch.zeros(5, 4))
+
+    module = Module()
+    decaying, others = make_optimizer(module, Optimizer(steps=1, weight_decay=0.5)).param_groups
+    assert (decaying["weight_decay"], others["weight_decay"]) == (0.5, 0.0)
+    assert [id(p) for p in decaying["params"]] == [id(module.linear.weight)]
+    assert len(others["params"]) == 4
