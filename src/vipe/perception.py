@@ -116,7 +116,7 @@ class Perception(nn.Module):
         self.blocks = nn.ModuleList(
             CrossBlock(config.width, config.heads) for _ in range(config.depth)
         )
-        self.norm = nn.LayerNorm(config.width)
+        self.norm = SlotNorm(len(targets), config.width)
         self.heads_A = self._heads(0) if "A" in config.factor else None
         self.heads_B = self._heads(1) if "B" in config.factor else None
         self.static = nn.ParameterDict(
@@ -152,7 +152,7 @@ class Perception(nn.Module):
         return self.decide(self.read(queries))
 
     def read(self, queries: PerceptualQueries) -> Float[Tensor, "b s d"]:
-        """Return each slot after it has read the videos, of unit variance."""
+        """Return what each slot read of the videos, of unit variance over videos."""
         x = self.slots.expand(len(queries.values), -1, -1)
         for block in self.blocks:
             x = block(x, queries.values, queries.key_bias)
@@ -186,3 +186,30 @@ class Perception(nn.Module):
 
 def _kind(target: str) -> str:
     return target.rsplit(".", 1)[-1]
+
+
+class SlotNorm(nn.Module):
+    """Takes from every slot what it holds of all videos alike, and scales the rest to unit variance.
+
+    Batch normalisation (Ioffe and Szegedy, ICML 2015) of each slot and channel over the videos of a
+    batch, over running statistics outside training. With layer normalisation in its place, training
+    first grows what all videos share until the video is a seventh of a slot
+    (docs/decisions/0003): here that direction has no gradient. The learned gain of each slot and
+    channel lets layers that share a head read the same content differently.
+    """
+
+    def __init__(self, slots: int, width: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(slots * width, momentum=0.05)
+
+    def forward(self, x: Float[Tensor, "b s d"]) -> Float[Tensor, "b s d"]:
+        """Normalise; a batch of one video in training uses the running statistics."""
+        flat = x.flatten(1)
+        if self.training and len(x) == 1:
+            norm = self.norm
+            flat = nn.functional.batch_norm(
+                flat, norm.running_mean, norm.running_var, norm.weight, norm.bias, False
+            )
+        else:
+            flat = self.norm(flat)
+        return flat.view_as(x)

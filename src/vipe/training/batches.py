@@ -18,7 +18,7 @@ import torch
 from vipe.data.clip import Clip, ClipSource
 from vipe.encoders.encoder import patch_positions
 from vipe.merging import MergeConfig, VisualTokens, merge_video
-from vipe.training.alignment import Bags
+from vipe.training.alignment import Bag
 from vipe.training.features import FeatureStore
 from vipe.training.packing import PackedRows, Packer, Turn
 
@@ -29,7 +29,7 @@ class Batch:
 
     tokens: VisualTokens
     rows: PackedRows
-    bags: Bags
+    bags: tuple[Bag, ...]
 
 
 class Batches:

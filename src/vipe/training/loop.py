@@ -19,7 +19,7 @@ from vipe.allocator import keep_freed_memory
 from vipe.backbones import load_language_model
 from vipe.data.clip import ClipSource
 from vipe.model_files import load_weights, save_model
-from vipe.training.alignment import AlignmentReader
+from vipe.training.alignment import AlignmentReader, bag_loss
 from vipe.training.batches import Batch, Batches
 from vipe.training.checkpoint import load_checkpoint, save_checkpoint
 from vipe.training.features import FeatureStore
@@ -28,6 +28,9 @@ from vipe.training.log import RunLog
 from vipe.training.packing import IGNORE, Packer
 from vipe.training.recipe import Optimizer, Recipe
 from vipe.vision import VideoToWeights
+
+
+_PRIOR_STEPS = 20
 
 
 @runtime_checkable
@@ -132,10 +135,8 @@ def build(recipe: Recipe, observer: Observer) -> Run:
     module = VideoToWeights(config, channels=encoder.channels, language_model=model)
     if recipe.start is not None:
         load_weights(recipe.start, config, module)
-    perception = config.perception
-    reader = AlignmentReader(
-        model.get_input_embeddings().weight, width=perception.width, heads=perception.heads
-    )
+    embeddings = model.get_input_embeddings().weight
+    reader = AlignmentReader(embeddings, width=config.perception.width)
     packer = Packer(tokenizer, recipe.row_tokens)
 
     def batches(sources: list[tuple[ClipSource, int]]) -> Batches:
@@ -148,6 +149,8 @@ def build(recipe: Recipe, observer: Observer) -> Run:
             seed=recipe.seed,
         )
 
+    train_batches = batches(sources)
+    reader.start_from(train_batches[step].bags for step in range(_PRIOR_STEPS))
     return Run(
         recipe=recipe,
         module=module,
@@ -159,7 +162,7 @@ def build(recipe: Recipe, observer: Observer) -> Run:
             compile=recipe.compile,
         ),
         optimizer=make_optimizer(nn.ModuleList([module, reader]), recipe.optimizer),
-        train=batches(sources),
+        train=train_batches,
         held_out={name: batches([(source, 1)]) for name, source in held_out.items()},
     )
 
@@ -196,7 +199,7 @@ def train_step(run: Run, batch: Batch, step: int) -> dict[str, float]:
     values: dict[str, float] = {}
     loss = slots.new_zeros(())
     if step < alignment.steps or alignment.weight:
-        aligned = run.reader(slots, batch.bags, step=step)
+        aligned = bag_loss(run.reader(slots), batch.bags)
         values["alignment_loss"] = aligned.item()
         loss = aligned if step < alignment.steps else alignment.weight * aligned
     if step < alignment.steps:

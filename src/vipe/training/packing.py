@@ -19,7 +19,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from vipe.chat import prompt_ids
-from vipe.training.alignment import Bags
+from vipe.training.alignment import Bag
 from vipe.errors import DataError, RecipeError
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ class Packer:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, length: int) -> None:
         self.tokenizer, self.length = tokenizer, length
+        self._eos = int(tokenizer.eos_token_id)  # type: ignore[arg-type]
         one, other = (prompt_ids(tokenizer, question) for question in ("What?", "Is there a dog?"))
         shared = next(i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
         self.prefix = one[:shared]
@@ -95,7 +96,7 @@ class Packer:
 
     def _tokenise_answer(self, answer: str) -> tuple[int, ...]:
         ids = self.tokenizer(answer, add_special_tokens=False).input_ids
-        return (*ids, int(self.tokenizer.eos_token_id))
+        return (*ids, self._eos)
 
     def pack(self, candidates: Sequence[Sequence[Turn]]) -> PackedRows:
         """Put as many turns of each clip into its row as fit, in the order given.
@@ -104,7 +105,7 @@ class Packer:
         """
         shape = (len(candidates), self.length)
         empty = PackedRows(
-            input_ids=torch.full(shape, int(self.tokenizer.eos_token_id)),
+            input_ids=torch.full(shape, self._eos),
             position_ids=torch.zeros(shape, dtype=torch.long),
             labels=torch.full(shape, IGNORE),
             turn=torch.full(shape, _PADDING),
@@ -113,14 +114,16 @@ class Packer:
         packed = [self._pack_row(empty, i, turns) for i, turns in enumerate(candidates)]
         return replace(empty, turns=tuple(packed))
 
-    def bags(self, candidates: Sequence[Sequence[Turn]], most: int = 8) -> Bags:
-        """Return the first `most` turns of each clip as bags of tokens."""
-        asked = [(i, turn) for i, turns in enumerate(candidates) for turn in turns[:most]]
-        return Bags(
-            video=torch.tensor([i for i, _ in asked]),
-            question=tuple(self._answer(turn.question)[:-1] for _, turn in asked),
-            answer=tuple(tuple(dict.fromkeys(self._answer(t.answer)[:-1])) for _, t in asked),
+    def bags(self, candidates: Sequence[Sequence[Turn]]) -> tuple[Bag, ...]:
+        """Return the words of all answers about each clip, but "yes" and "no", as token ids."""
+        return tuple(
+            tuple(dict.fromkeys(t for turn in turns for t in self._words(turn))) or (self._eos,)
+            for turns in candidates
         )
+
+    def _words(self, turn: Turn) -> tuple[int, ...]:
+        # With the space before it, a word is the token that it is within an answer.
+        return () if turn.kind == "presence" else self._answer(" " + turn.answer)[:-1]
 
     def _pack_row(self, rows: PackedRows, row: int, turns: Sequence[Turn]) -> tuple[Turn, ...]:
         first = len(self.prefix)
