@@ -1,8 +1,8 @@
 """What can go wrong, as a tree.
 
-Every error that a user's input can cause derives from [`ViPEError`][vipe.errors.ViPEError]; its text is one line
-that names the file or setting and what is wrong with it. The command line prints that line and
-exits with status 2.
+Every error that a user's input can cause derives from [`ViPEError`][vipe.errors.ViPEError]; its
+text is one line that names the file or setting and what is wrong with it. The command line prints
+that line and exits with status 2.
 
     ViPEError
     ├── VideoError      a video, picture or folder of pictures that cannot be read
