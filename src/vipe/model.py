@@ -64,10 +64,10 @@ class ViPE:
         Raises:
             ModelError: A backbone is nowhere to be found.
         """
-        keep_freed_memory()
         encoder = config.encoder.build()
         language_model, tokenizer = load_language_model(config.language_model)
         language_model.requires_grad_(False)
+        keep_freed_memory()  # not before: what loading frees is given back
         video_to_weights = VideoToWeights(
             config, channels=encoder.channels, language_model=language_model
         )

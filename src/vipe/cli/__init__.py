@@ -8,7 +8,7 @@ data        files to evaluate on
 source      what a command is asked about: a video, or an adapter
 options     options that several commands have
 console     errors, and the quiet of libraries
-startup     libraries' imports that no command here needs
+startup     quick starts and ends
 reference   docs/cli.md
 
 Heavy imports are inside of the commands, so that `vipe --help` is quick.
@@ -16,7 +16,6 @@ Heavy imports are inside of the commands, so that `vipe --help` is quick.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -24,7 +23,7 @@ from typing import Annotated
 import typer
 
 from vipe import __version__
-from vipe.cli import ask, chat, console, data, evaluate, see, train
+from vipe.cli import ask, chat, console, data, evaluate, see, startup, train
 
 app = typer.Typer(
     help="Look at a video once, write what it saw into a language model's weights, and ask.",
@@ -84,9 +83,6 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def main() -> None:
-    """Run the command line of this process."""
-    status = run(sys.argv[1:])
-    if status == console.INTERRUPTED:  # a thread may be decoding; do not wait for its answer
-        sys.stdout.flush()
-        os._exit(status)
-    sys.exit(status)
+    """Be the command line of this process."""
+    startup.own_process = True
+    startup.leave(run(sys.argv[1:]))

@@ -8,6 +8,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from vipe.cli import startup
 from vipe.errors import AdapterError, VideoError
 from vipe.progress import Bar
 
@@ -42,9 +43,7 @@ class Opened:
 
 def load_model(name: str | None) -> ViPE:
     """Load a model, with as few imports as will do."""
-    from vipe.cli.startup import lean_imports
-
-    lean_imports()
+    startup.lean_imports()
     from vipe.model import ViPE
 
     return ViPE.from_pretrained(name)
@@ -72,12 +71,13 @@ def open_source(
     check_exist([path])
     seen = None
     if is_adapter(path):
+        startup.lean_imports()
         from vipe.adapter import load
 
         seen = load(path)
     else:
-        from vipe.frames import probe
-
+        with startup.without_garbage_collector():
+            from vipe.frames import probe
         probe(path)
     loaded = load_model(model)
     seconds = {"load": perf_counter() - start, "decode": 0.0, "encode": 0.0, "see": 0.0}
