@@ -99,6 +99,14 @@ def test_the_merge_ratio_of_one_video(tiny_vipe: ViPE) -> None:
         tiny_vipe.see(frames, merge_ratio=1.0)
 
 
+@pytest.mark.parametrize("ratio", [0.0, 0.3, 0.5, 0.6, 0.8, 0.9, 0.95])
+@pytest.mark.parametrize("count", [1, 6])
+def test_every_merge_ratio_gives_weights(tiny_vipe: ViPE, ratio: float, count: int) -> None:
+    seen = tiny_vipe.see(tiny.frames(count), merge_ratio=ratio)
+    seen.check_fits(tiny_vipe.language_model)
+    assert all(B.isfinite().all() and B.any() for B in seen.B.values())
+
+
 def test_a_picture_is_a_video_of_one_frame(tiny_vipe: ViPE) -> None:
     seen = tiny_vipe.see(tiny.frames(1, duration=0.0))
     assert all(torch.isfinite(B).all() for B in seen.B.values())
@@ -122,6 +130,23 @@ def test_no_frames_are_an_error(tiny_vipe: ViPE, clip: Path, tmp_path: Path) -> 
 
 
 # Ask -----------------------------------------------------------------------------------------
+
+
+def prompt_lengths(model: ViPE, seen: PerceptualWeights, question: str) -> list[int]:
+    """Lengths of what the language model is given, up to the first token of the answer."""
+    lengths: list[int] = []
+    handle = model.language_model.get_input_embeddings().register_forward_pre_hook(
+        lambda _, args: lengths.append(args[0].shape[1])
+    )
+    model.ask(seen, question, decoding=Decoding(max_new_tokens=1))
+    handle.remove()
+    return lengths
+
+
+def test_no_visual_token_is_in_the_prompt(tiny_vipe: ViPE) -> None:
+    for count in (1, 30):
+        seen = tiny_vipe.see(tiny.frames(count))
+        assert prompt_lengths(tiny_vipe, seen, "Why?") == [len(_prompt(tiny_vipe, "Why?"))]
 
 
 def test_several_questions_at_once_get_the_answers_they_get_alone(
@@ -307,12 +332,4 @@ def test_the_default_model_names_the_animal(default_model: ViPE, shared_data: Pa
     seen = default_model.see(shared_data / "clips" / "dog.mp4")
     question = "What animal is in the video?"
     assert "dog" in default_model.ask(seen, question).casefold()
-    # The prompt is the question's, whatever the video: there is no place for visual tokens in it.
-    prompt = prompt_ids(default_model.tokenizer, question)
-    asked = []
-    handle = default_model.language_model.get_input_embeddings().register_forward_pre_hook(
-        lambda _, args: asked.append(args[0].shape[1])
-    )
-    default_model.ask(seen, question, decoding=Decoding(max_new_tokens=1))
-    handle.remove()
-    assert asked == [len(prompt)]
+    assert prompt_lengths(default_model, seen, question) == [len(_prompt(default_model, question))]

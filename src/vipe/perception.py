@@ -189,7 +189,7 @@ def _kind(target: str) -> str:
 
 
 class SlotNorm(nn.Module):
-    """Takes from every slot what it holds of all videos alike, and scales the rest to unit variance.
+    """Takes from every slot what it holds of all videos alike; scales the rest to unit variance.
 
     Batch normalisation (Ioffe and Szegedy, ICML 2015) of each slot and channel over the videos of a
     batch, over running statistics outside training. With layer normalisation in its place, training

@@ -221,6 +221,20 @@ def test_only_what_is_to_be_trained_is(make: Any) -> None:
     assert not {id(p) for p in run.language.parameters()} & optimised
 
 
+def test_an_answer_counts_when_every_token_of_it_is_right(make: Any) -> None:
+    run = loop.build(make(), Watching())
+    batch = run.train[0]
+    asked = [turn for turns in batch.rows.turns for turn in turns]
+    lengths = [len(turn.answer) + 1 for turn in asked]  # a byte a token, and the end
+    right = torch.ones(sum(lengths), dtype=torch.bool)
+    assert loop._exact(batch, right) == [(turn.kind, 1.0) for turn in asked]
+    right[lengths[0] + lengths[1] - 1] = False  # the end of the second answer
+    right[-1] = False
+    wrong = {1, len(asked) - 1}
+    wanted = [(turn.kind, float(i not in wrong)) for i, turn in enumerate(asked)]
+    assert loop._exact(batch, right) == wanted
+
+
 def test_the_learning_rate_warms_up_and_falls_as_a_cosine() -> None:
     config = Optimizer(steps=100, learning_rate=2.0, warmup=10, final=0.1)
     rates = [learning_rate(step, config) for step in range(101)]

@@ -49,8 +49,8 @@ def load_vision_weights(name: str = DEFAULT_VISION_MODEL) -> dict[str, Tensor]:
         tensors = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ModelError(f"{path}: cannot be read as weights ({one_line(error)})") from error
-    with torch.device("meta"):
-        expected = timm.create_model(name, pretrained=False).state_dict()
+    # Not on the meta device: drawing random numbers there imports sympy, which takes two seconds.
+    expected = timm.create_model(name, pretrained=False).state_dict()
     if [t.shape for t in tensors.values()] != [t.shape for t in expected.values()]:
         raise ModelError(f"{path}: its tensors are not those of {name}")
     return dict(zip(expected, tensors.values(), strict=True))

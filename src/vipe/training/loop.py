@@ -29,7 +29,6 @@ from vipe.training.packing import IGNORE, Packer
 from vipe.training.recipe import Optimizer, Recipe
 from vipe.vision import VideoToWeights
 
-
 _PRIOR_STEPS = 20
 
 
@@ -135,7 +134,7 @@ def build(recipe: Recipe, observer: Observer) -> Run:
     module = VideoToWeights(config, channels=encoder.channels, language_model=model)
     if recipe.start is not None:
         load_weights(recipe.start, config, module)
-    embeddings = model.get_input_embeddings().weight
+    embeddings: Any = model.get_input_embeddings().weight
     reader = AlignmentReader(embeddings, width=config.perception.width)
     packer = Packer(tokenizer, recipe.row_tokens)
 
@@ -179,21 +178,25 @@ def make_optimizer(module: nn.Module, config: Optimizer) -> torch.optim.Optimize
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
 
 
-def learning_rate(step: int, config: Optimizer) -> float:
-    """Warm-up to the full rate, then a cosine down to `final` times it."""
-    if step < config.warmup:
-        return config.learning_rate * (step + 1) / config.warmup
-    part = (step - config.warmup) / max(1, config.steps - config.warmup)
+def learning_rate(step: int, config: Optimizer, *, again_at: int = 0) -> float:
+    """Warm-up to the full rate, then a cosine down to `final` times it.
+
+    Warms up a second time at `again_at`, where the language model comes in: its gradients are of
+    another size than those that Adam has averaged, and would undo what was learned.
+    """
+    since = step if step < again_at or not again_at else step - again_at
+    warm = min(1.0, (since + 1) / max(1, config.warmup))
+    part = max(0, step - config.warmup) / max(1, config.steps - config.warmup)
     low = config.final
-    return config.learning_rate * (low + (1 - low) * (1 + math.cos(math.pi * part)) / 2)
+    return config.learning_rate * warm * (low + (1 - low) * (1 + math.cos(math.pi * part)) / 2)
 
 
 def train_step(run: Run, batch: Batch, step: int) -> dict[str, float]:
     """One step; returns its loss, gradient norm, learning rate and counts."""
-    rate = learning_rate(step, run.recipe.optimizer)
+    alignment = run.recipe.alignment
+    rate = learning_rate(step, run.recipe.optimizer, again_at=alignment.steps)
     for group in run.optimizer.param_groups:
         group["lr"] = rate
-    alignment = run.recipe.alignment
     run.module.train()
     slots = run.module.perception.read(run.module.injection(batch.tokens))
     values: dict[str, float] = {}

@@ -19,8 +19,8 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from vipe.chat import prompt_ids
-from vipe.training.alignment import Bag
 from vipe.errors import DataError, RecipeError
+from vipe.training.alignment import Bag
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -77,7 +77,7 @@ class Packer:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, length: int) -> None:
         self.tokenizer, self.length = tokenizer, length
-        self._eos = int(tokenizer.eos_token_id)  # type: ignore[arg-type]
+        self._eos = int(tokenizer.eos_token_id)
         one, other = (prompt_ids(tokenizer, question) for question in ("What?", "Is there a dog?"))
         shared = next(i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
         self.prefix = one[:shared]
