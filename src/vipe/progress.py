@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
 from time import monotonic
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol, runtime_checkable
 
 FIRST_LINE, BETWEEN_LINES = 2.0, 10.0  # seconds
 
 
+@runtime_checkable
 class Bar(Protocol):
     """Something that shows how far the work is."""
 
@@ -29,17 +30,13 @@ class Bar(Protocol):
 
 
 @contextmanager
-def progress(stream: TextIO | None = None) -> Iterator[Bar]:
-    """Show how far the work inside a `with` block is.
+def progress() -> Iterator[Bar]:
+    """Show on stderr how far the work inside a `with` block is.
 
     On a terminal a bar is drawn, and gone when the block ends. Elsewhere nothing is written in the
     first two seconds, and then a line every ten at most.
-
-    Args:
-        stream: Where to; stderr unless given.
     """
-    stream = stream or sys.stderr
-    with _on_terminal(stream) if stream.isatty() else _in_lines(stream) as bar:
+    with _on_terminal() if sys.stderr.isatty() else _in_lines() as bar:
         yield bar
 
 
@@ -102,7 +99,7 @@ def _describe(done: int, total: int | None, values: str, left: float | None) -> 
 
 
 @contextmanager
-def _on_terminal(stream: TextIO) -> Iterator[Bar]:
+def _on_terminal() -> Iterator[Bar]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
@@ -113,7 +110,7 @@ def _on_terminal(stream: TextIO) -> Iterator[Bar]:
         TextColumn("{task.fields[text]}", markup=False),
     )
     pace = _Pace()
-    console = Console(file=stream)
+    console = Console(stderr=True)
     # Not stdout: it would be sent to the bar's stream, and so away from a file or pipe.
     with Progress(*columns, console=console, transient=True, redirect_stdout=False) as bars:
         task = bars.add_task("", total=None, text="")
@@ -140,7 +137,7 @@ def _on_terminal(stream: TextIO) -> Iterator[Bar]:
 
 
 @contextmanager
-def _in_lines(stream: TextIO) -> Iterator[Bar]:
+def _in_lines() -> Iterator[Bar]:
     pace, ended = _Pace(), Event()
     latest = ""
 
@@ -153,7 +150,7 @@ def _in_lines(stream: TextIO) -> Iterator[Bar]:
             latest = f"vipe: {what}: {text}" if text else f"vipe: {what}"
 
         def note(self, text: str) -> None:
-            print(f"vipe: {text}", file=stream, flush=True)
+            print(f"vipe: {text}", file=sys.stderr, flush=True)
 
         def result(self, text: str) -> None:
             print(text, flush=True)
@@ -162,7 +159,7 @@ def _in_lines(stream: TextIO) -> Iterator[Bar]:
         written, wait = "", FIRST_LINE
         while not ended.wait(wait):
             if latest != written:
-                print(latest, file=stream, flush=True)
+                print(latest, file=sys.stderr, flush=True)
                 written, wait = latest, BETWEEN_LINES
 
     thread = Thread(target=write, daemon=True)

@@ -44,7 +44,6 @@ def set_up(*, debug: bool) -> None:
         handler = _OwnLines()
         handler.setFormatter(logging.Formatter("vipe: %(message)s"))
         own.addHandler(handler)
-        own.propagate = False
 
 
 def report(error: Exception) -> int:
