@@ -66,9 +66,7 @@ def main() -> None:
             "attached_ratio": statistics.median(
                 a / b for a, b in zip(with_update, bare, strict=True)
             ),
-            "merged_ratio": statistics.median(
-                a / b for a, b in zip(with_merge, bare, strict=True)
-            ),
+            "merged_ratio": statistics.median(a / b for a, b in zip(with_merge, bare, strict=True)),
         }
     print(json.dumps({"prompt_tokens": ids.shape[1], "visual_tokens": 0, **results}, indent=2))
 
