@@ -127,6 +127,18 @@ class Perception(nn.Module):
                 if config.factor != "AB"
             }
         )
+        # What the decided factor is for every video: a static LoRA of each layer, the task's style.
+        self.shift = nn.ParameterDict(
+            {
+                f"{factor}-{target.replace('.', '-')}": nn.Parameter(torch.zeros(shape))
+                for target, (inputs, outputs) in self.targets.items()
+                for factor, shape in (
+                    ("A", (config.rank, inputs)),
+                    ("B", (outputs, config.rank)),
+                )
+                if factor in config.factor
+            }
+        )
         if self.heads_B is not None:
             for parameter in self.heads_B.parameters():
                 nn.init.zeros_(parameter)
@@ -176,6 +188,9 @@ class Perception(nn.Module):
                 decided = self.heads_B[kind](chosen).unflatten(-1, (-1, rank)).unbind(1)
                 B |= dict(zip([names[i] for i in slots], decided, strict=True))
         static = {target: self.static[target.replace(".", "-")] for target in names if self.static}
+        for name, shifted in (("A", A), ("B", B)):
+            for target in shifted:
+                shifted[target] = shifted[target] + self.shift[f"{name}-{target.replace('.', '-')}"]
         return PerceptualWeights(
             A={t: (A or static)[t] for t in names},
             B={t: (B or static)[t] for t in names},
