@@ -38,15 +38,15 @@ app.command(name="scenes")(data.scenes)
 app.command(name="photographs")(data.photographs)
 
 
-def _print_version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> bool:
     if wanted:
         print(f"vipe {__version__}")
         raise typer.Exit
+    return wanted
 
 
-@app.callback(invoke_without_command=True)
+@app.callback()
 def _options(
-    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option(
@@ -59,8 +59,6 @@ def _options(
     ] = False,
 ) -> None:
     console.set_up(debug=debug)
-    if context.invoked_subcommand is None:
-        print(context.get_help())
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -75,7 +73,7 @@ def run(arguments: Sequence[str]) -> int:
         if "--debug" in before:
             after = arguments[len(before) :]
             arguments = ["--debug", *(a for a in before if a != "--debug"), *after]
-        return app(args=list(arguments), prog_name="vipe", standalone_mode=False) or 0
+        return app(args=list(arguments) or ["--help"], prog_name="vipe", standalone_mode=False) or 0
     except Exception as error:
         return console.report(error)
     except KeyboardInterrupt:

@@ -37,9 +37,10 @@ def ask(
     max_new_tokens: options.MaxNewTokens = 64,
     temperature: options.Temperature = 0.0,
 ) -> None:
-    """Ask a question about a video, a picture, or an adapter that `vipe see` wrote.
+    """Ask a question about a video.
 
-    The answer alone goes to stdout. With --json, `seconds` says what took how long: to load the
+    The video may be a picture, a folder of pictures, or an adapter that `vipe see` wrote. The
+    answer alone goes to stdout. With --json, `seconds` says what took how long: to load the
     program and the model (load), to decode, encode and see the video, and after that to the first
     token and to the end of the answer.
     """

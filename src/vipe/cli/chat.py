@@ -23,9 +23,10 @@ def chat(
     max_new_tokens: options.MaxNewTokens = 64,
     temperature: options.Temperature = 0.0,
 ) -> None:
-    """Talk about a video, a picture, or an adapter: a question a line, until Ctrl-D.
+    """Talk about a video.
 
-    Earlier questions and answers stay in the conversation. The video is seen once.
+    A question a line, until Ctrl-D; earlier questions and answers stay in the conversation. The
+    video is seen once. It may be a picture, a folder of pictures, or an adapter.
     """
     with progress() as bar:
         opened = open_source(source, model=model, frames=frames, merge_ratio=merge_ratio, bar=bar)

@@ -34,10 +34,11 @@ def scenes(
     ] = 1_000_000,
     photographs: _Tars = None,
 ) -> None:
-    """Render generated scenes as videos, with questions about them.
+    """Render scenes to evaluate on.
 
-    A seed names a scene for ever. The path of the file of questions, for vipe eval, goes to
-    stdout. Interrupted, the same command goes on where it was.
+    Generated scenes become videos, with questions about them. A seed names a scene for ever.
+    The path of the file of questions, for vipe eval, goes to stdout. Interrupted, the same command
+    goes on where it was.
     """
     with progress() as bar:
         bar.show("rendering")
@@ -76,9 +77,10 @@ def photographs(
         bool, typer.Option("--questions", help="Also write questions made from the captions.")
     ] = False,
 ) -> None:
-    """Write captioned photographs as files, with rows for vipe eval.
+    """Unpack photographs to evaluate on.
 
-    The paths of the files of rows go to stdout.
+    Captioned photographs become files, with rows for vipe eval. The paths of the files of rows go
+    to stdout.
     """
     with progress() as bar:
         bar.show("writing photographs")

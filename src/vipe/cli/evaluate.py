@@ -43,7 +43,7 @@ def evaluate(
         typer.Option(metavar="FILE.jsonl", help="Keep the answers here.", show_default=False),
     ] = None,
 ) -> None:
-    """Ask every row of a file, and print the figures.
+    """Ask rows of questions and score the answers.
 
     The last line of stdout is one JSON object: n, accuracy (over rows with accept), the same by
     kind, and bleu1, bleu4 and cider (over rows with references).

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import typer
 from typer.cli import get_docs_for_click
 from typer.main import get_command
 
@@ -16,7 +17,7 @@ _NOTE = "<!-- Made by `python -m vipe.cli.reference` from the commands' help; do
 def reference() -> str:
     """Return the page."""
     command = get_command(app)
-    context = command.make_context("vipe", [], resilient_parsing=True)
+    context = typer.Context(command, info_name="vipe")
     return _NOTE + get_docs_for_click(obj=command, ctx=context, name="vipe").strip() + "\n"
 
 

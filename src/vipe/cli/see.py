@@ -27,10 +27,11 @@ def see(
     frames: options.FrameCount = None,
     merge_ratio: options.MergeRatio = None,
 ) -> None:
-    """Look at videos once, and write what was seen as one adapter folder each.
+    """Turn videos into adapters.
 
-    A folder is named after its video and holds a LoRA in PEFT's format. Its path goes to stdout
-    when it is complete; one that is there already is replaced.
+    Each video is seen once, and what was seen is written as a folder named after it: a LoRA in
+    PEFT's format. Its path goes to stdout when it is complete; an adapter that is there already is
+    replaced.
     """
     with progress() as bar:
         bar.show("loading the model")

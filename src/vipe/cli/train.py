@@ -23,9 +23,10 @@ def train(
         ),
     ] = None,
 ) -> None:
-    """Train a model, going on from the run's last checkpoint if there is one.
+    """Train a model.
 
-    The model folder's path goes to stdout at the end. Log, loss curve and checkpoint are beside it.
+    A run that was interrupted goes on from its last checkpoint. The model folder's path goes to
+    stdout at the end. Log, loss curve and checkpoint are beside it.
     """
     with progress() as bar:
         bar.show("reading the recipe")

@@ -1,0 +1,304 @@
+"""What each command prints and writes when all is well."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import sys
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+import media
+from vipe import Decoding, PerceptualWeights, ViPE, __version__
+from vipe.chat import prompt_ids
+from vipe.cli.ask import _prompt_positions
+from vipe.cli.see import folder_names
+from vipe.progress import TrainingProgress
+from vipe.training import loop
+from vipe.training.recipe import Recipe
+
+QUESTION = "What is in the video?"
+Command = Callable[..., Any]
+
+
+def decoding(tokens: int = 64) -> Decoding:
+    return Decoding(max_new_tokens=tokens)
+
+
+# ask ------------------------------------------------------------------------------------------
+
+
+def test_the_answer_alone_is_on_stdout(
+    command: Command, model_folder: Path, saved_vipe: ViPE, clip: Path
+) -> None:
+    done = command("ask", clip, QUESTION, "--model", model_folder, "--max-new-tokens", 12)
+    expected = saved_vipe.ask(saved_vipe.see(clip), QUESTION, decoding=decoding(12))
+    assert (done.status, done.err) == (0, "")
+    assert done.out == expected + "\n"
+
+
+def test_json_says_what_it_took(
+    command: Command, model_folder: Path, saved_vipe: ViPE, clip: Path
+) -> None:
+    options = ("--model", model_folder, "--max-new-tokens", 12, "--json")
+    done = command("ask", clip, QUESTION, *options)
+    result = json.loads(done.out)
+    assert done.out.count("\n") == 1
+    assert list(result) == [
+        "answer", "visual_tokens_in_prompt", "prompt_tokens", "frames", "seconds",
+    ]  # fmt: skip
+    seconds = result["seconds"]
+    assert list(seconds) == ["load", "decode", "encode", "see", "first_token", "answer"]
+    assert all(value > 0 for value in seconds.values())
+    assert seconds["first_token"] <= seconds["answer"]
+    assert result["visual_tokens_in_prompt"] == 0
+    assert result["prompt_tokens"] == len(prompt_ids(saved_vipe.tokenizer, QUESTION))
+    assert result["frames"] == 6
+    expected = saved_vipe.ask(saved_vipe.see(clip), QUESTION, decoding=decoding(12))
+    assert result["answer"] == expected
+
+
+def test_frames_and_merging_are_as_asked_for(
+    command: Command, model_folder: Path, saved_vipe: ViPE, clip: Path
+) -> None:
+    options = ("--model", model_folder, "--json", "--frames", 3, "--merge-ratio", 0.75)
+    result = json.loads(command("ask", clip, QUESTION, *options).out)
+    seen = saved_vipe.see(clip, frames=3, merge_ratio=0.75)
+    assert result["frames"] == 3
+    assert result["answer"] == saved_vipe.ask(seen, QUESTION, decoding=decoding())
+
+
+def test_what_enters_the_model_is_counted_not_supposed(saved_vipe: ViPE) -> None:
+    model = saved_vipe.language_model
+    with torch.no_grad(), _prompt_positions(model) as positions:
+        model(inputs_embeds=torch.zeros(1, 7, 32))
+        model(torch.zeros(1, 3, dtype=torch.long))
+        model(input_ids=torch.zeros(1, 1, dtype=torch.long))
+    assert positions == [7, 3, 1]
+
+
+def test_a_terminal_gets_the_answer_as_it_comes(
+    command: Command,
+    model_folder: Path,
+    saved_vipe: ViPE,
+    clip: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    writes: list[str] = []
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    write = sys.stdout.write
+    monkeypatch.setattr(sys.stdout, "write", lambda text: writes.append(text) or write(text))
+    done = command("ask", clip, QUESTION, "--model", model_folder, "--max-new-tokens", 12)
+    expected = saved_vipe.ask(saved_vipe.see(clip), QUESTION, decoding=decoding(12))
+    assert done.out.strip() == expected
+    assert len(writes) > 6
+
+
+def test_a_folder_of_pictures_is_a_video_and_a_picture_one_too(
+    command: Command, model_folder: Path, tmp_path: Path
+) -> None:
+    for number in range(3):
+        Image.fromarray(media.picture(number)).save(tmp_path / f"{number}.png")
+    for path, frames in ((tmp_path, 3), (tmp_path / "1.png", 1)):
+        done = command(
+            "ask", path, QUESTION, "--model", model_folder, "--json", "--max-new-tokens", 1
+        )
+        assert json.loads(done.out)["frames"] == frames
+
+
+# see, and adapters ----------------------------------------------------------------------------
+
+
+def test_an_adapter_answers_as_its_video_does(
+    command: Command, model_folder: Path, saved_vipe: ViPE, clip: Path, tmp_path: Path
+) -> None:
+    done = command("see", clip, "-o", tmp_path / "out", "--model", model_folder)
+    adapter = tmp_path / "out" / "clip"
+    assert (done.status, done.out, done.err) == (0, f"{adapter}\n", "")
+    assert {file.name for file in adapter.iterdir()} == {
+        "adapter_config.json", "adapter_model.safetensors",
+    }  # fmt: skip
+
+    done = command("ask", adapter, QUESTION, "--model", model_folder, "--json")
+    result = json.loads(done.out)
+    expected = saved_vipe.ask(saved_vipe.see(clip), QUESTION, decoding=decoding())
+    assert result["answer"] == expected
+    assert result["frames"] == 6
+    assert [result["seconds"][stage] for stage in ("decode", "encode", "see")] == [0, 0, 0]
+
+
+def test_videos_of_one_name_get_folders_of_their_own(
+    command: Command, model_folder: Path, saved_vipe: ViPE, clip: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "sub").mkdir()
+    other = media.video(tmp_path / "sub" / "clip.mkv", frames=5)
+    out = tmp_path / "out"
+    options = ("-o", out, "--model", model_folder, "--frames", 2)
+    done = command("see", clip, other, *options)
+    assert done.out.splitlines() == [str(out / "clip"), str(out / "clip-2")]
+    for video, name in ((clip, "clip"), (other, "clip-2")):
+        seen, loaded = saved_vipe.see(video, frames=2), PerceptualWeights.load(out / name)
+        assert loaded.metadata["video"] == video.name
+        for target in seen.targets:
+            assert torch.equal(seen.delta(target), loaded.delta(target))
+    assert command("see", clip, *options).status == 0  # an adapter that is there is replaced
+
+
+def test_names_never_collide(tmp_path: Path) -> None:
+    (tmp_path / "pictures.d").mkdir()
+    videos = [Path(p) for p in ("a/dog.mp4", "b/DOG.mp4", "dog-2.mp4", "dog.mkv", "c/x.y.mp4")]
+    names = folder_names([*videos, tmp_path / "pictures.d"])
+    assert names == ["dog", "DOG-2", "dog-2-2", "dog-3", "x.y", "pictures.d"]
+
+
+# chat -----------------------------------------------------------------------------------------
+
+
+def test_a_chat_remembers(
+    command: Command,
+    model_folder: Path,
+    saved_vipe: ViPE,
+    clip: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("Who runs?\n\n  And then? \n"))
+    done = command("chat", clip, "--model", model_folder, "--max-new-tokens", 12)
+    seen = saved_vipe.see(clip)
+    first = saved_vipe.ask(seen, "Who runs?", decoding=decoding(12))
+    turns = [
+        {"role": "user", "content": "Who runs?"},
+        {"role": "assistant", "content": first},
+        {"role": "user", "content": "And then?"},
+    ]
+    second = saved_vipe.ask(seen, turns, decoding=decoding(12))
+    assert first != second
+    assert (done.status, done.out, done.err) == (0, f"{first}\n{second}\n", "")
+
+
+# eval -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def rows(clip: Path, tmp_path: Path) -> Path:
+    shutil.copy(clip, tmp_path / "clip.mp4")
+    records = [
+        {"video": "clip.mp4", "question": "Is it?", "accept": ["yes"], "kind": "existence"},
+        {"video": "clip.mp4", "question": "What?", "accept": ["e", "a", "o"], "kind": "object"},
+        {"video": "clip.mp4", "question": "Describe.", "references": ["a dog"], "kind": "caption"},
+    ]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+def test_eval_ends_with_one_object_and_keeps_the_answers(
+    command: Command, model_folder: Path, saved_vipe: ViPE, rows: Path, tmp_path: Path
+) -> None:
+    answers = tmp_path / "answers.jsonl"
+    options = ("--model", model_folder, "--frames", 2, "--merge-ratio", 0.5)
+    done = command("eval", rows, *options, "--answers", answers)
+    assert (done.status, done.err) == (0, "")
+    summary = json.loads(done.out.splitlines()[-1])
+    assert list(summary) == ["n", "accuracy", "by_kind", "bleu1", "bleu4", "cider"]
+    assert summary["n"] == 3
+    assert list(summary["by_kind"]) == ["existence", "object", "caption"]
+
+    kept = [json.loads(line) for line in answers.read_text(encoding="utf-8").splitlines()]
+    seen = saved_vipe.see(tmp_path / "clip.mp4", frames=2, merge_ratio=0.5)
+    for record in kept:
+        expected = saved_vipe.ask(seen, record["question"], decoding=decoding(40))
+        assert record["answer"] == expected
+    verdicts = [record["right"] for record in kept]
+    assert verdicts[2] is None
+    assert summary["accuracy"] == sum(verdicts[:2]) / 2
+
+
+def test_eval_of_a_part(command: Command, model_folder: Path, rows: Path) -> None:
+    done = command("eval", rows, "--model", model_folder, "--limit", 1)
+    assert json.loads(done.out)["n"] == 1
+
+
+# train, scenes, photographs --------------------------------------------------------------------
+
+
+def test_train_runs_the_recipe_and_prints_the_folder(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(
+        "name: tiny\nsources: [{clips: 1, source: {kind: scenes}}]\noptimizer: {steps: 9}\n"
+    )
+
+    def train(recipe: Recipe, observer: TrainingProgress) -> Path:
+        assert (recipe.optimizer.steps, recipe.runs) == (3, tmp_path)
+        observer.step(3, 3, {"loss": 1.0})
+        observer.evaluated(3, {"scenes/loss": 1.5})
+        return recipe.folder / "model"
+
+    monkeypatch.setattr(loop, "train", train)
+    done = command("train", path, "optimizer.steps=3", f"runs={tmp_path}")
+    assert (done.status, done.out) == (0, f"{tmp_path}/tiny/model\n")
+    assert done.err == "vipe: step 3: scenes/loss 1.500\n"
+
+
+def test_scenes_of_these_seeds_are_written(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vipe.data import scene_files
+
+    given: dict[str, Any] = {}
+
+    def write_scenes(folder: Path, **settings: Any) -> Path:
+        settings.pop("progress")(1, 2)
+        given.update(settings)
+        return folder / "scenes.jsonl"
+
+    monkeypatch.setattr(scene_files, "write_scenes", write_scenes)
+    done = command("scenes", "-o", tmp_path, "--count", 2, "--seed", 7)
+    assert (done.status, done.out, done.err) == (0, f"{tmp_path}/scenes.jsonl\n", "")
+    assert given == {"count": 2, "seed": 7, "photographs": None}
+
+
+def test_photographs_become_files_and_rows(command: Command, tmp_path: Path) -> None:
+    picture, captions = io.BytesIO(), json.dumps({"captions": ["A dog runs on the grass ."] * 5})
+    Image.new("RGB", (32, 24), "green").save(picture, "JPEG")
+    with tarfile.open(tmp_path / "few.tar", "w") as tar:
+        for name in ("one", "two"):
+            for suffix, data in ((".jpg", picture.getvalue()), (".json", captions.encode())):
+                member = tarfile.TarInfo(name + suffix)
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+    out = tmp_path / "out"
+    done = command("photographs", tmp_path / "few.tar", "-o", out, "--limit", 1, "--questions")
+    assert done.status == 0
+    assert done.out.splitlines() == [str(out / "photographs.jsonl"), str(out / "questions.jsonl")]
+    assert {file.name for file in out.iterdir()} == {
+        "one.jpg", "photographs.jsonl", "questions.jsonl",
+    }  # fmt: skip
+
+
+# vipe itself ------------------------------------------------------------------------------------
+
+
+def test_version_and_help(command: Command) -> None:
+    assert command("--version").out == f"vipe {__version__}\n"
+    for arguments in ((), ("--help",)):
+        done = command(*arguments)
+        assert done.status == 0
+        for name in ("ask", "see", "chat", "train", "eval", "scenes", "photographs"):
+            assert f" {name} " in done.out
+
+
+def test_the_shell_completes(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_VIPE_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "vipe se")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    with pytest.raises(SystemExit):
+        command()

@@ -1,0 +1,97 @@
+"""Quick starts: what is not imported, with the same answer; and what happens when it is needed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vipe import Decoding, ViPE
+from vipe.cli import startup
+
+HEAVY = {"torch", "transformers", "timm", "peft", "av", "numpy", "PIL", "pydantic", "matplotlib"}
+
+
+def python(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_help_needs_nothing_heavy() -> None:
+    code = "import sys, vipe.cli\nvipe.cli.run(['--help'])\nprint('MODULES', *sys.modules)"
+    done = python(code)
+    assert done.returncode == 0
+    assert not HEAVY & set(done.stdout.partition("MODULES")[2].split())
+
+
+def test_the_command_s_own_process_answers_without_the_compiler(
+    model_folder: Path, saved_vipe: ViPE, clip: Path
+) -> None:
+    code = """
+import sys
+from vipe.cli import startup, main
+leave = startup.leave
+def told(status):
+    names = ("sympy", "torch._inductor", "torch.distributed.tensor")
+    print(*(name for name in names if name in sys.modules), file=sys.stderr)
+    leave(status)
+startup.leave = told
+main()
+"""
+    options = ("--model", model_folder, "--max-new-tokens", 12)
+    done = python(code, "ask", clip, "What is it?", *options)
+    expected = saved_vipe.ask(
+        saved_vipe.see(clip), "What is it?", decoding=Decoding(max_new_tokens=12)
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == expected + "\n"
+    notes = [line for line in done.stderr.splitlines() if not line.startswith("vipe: ")]
+    assert notes == [""]  # nothing of libraries, and none of these imported
+
+
+def test_in_other_processes_nothing_is_changed() -> None:
+    import torch
+    from transformers import PreTrainedModel
+
+    usual = PreTrainedModel.get_init_context
+    startup.lean_imports()
+    assert PreTrainedModel.get_init_context == usual
+    assert not isinstance(sys.modules.get("torch._dynamo"), startup._StandIn)
+    assert torch.distributed.is_available()
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> startup._StandIn:
+    """For a module of this test that stands for the compiler."""
+    name, foreseen = "colorsys", {"mark_me": "mark", "rgb_to_hsv": "late"}
+    monkeypatch.setattr(startup, "_COMPILER", {name: foreseen})
+    module = startup._StandIn(name, foreseen)
+    monkeypatch.setitem(sys.modules, name, module)
+    return module
+
+
+def test_stand_ins_mark_nothing_and_load_the_real_module_when_called(
+    stand_in: startup._StandIn,
+) -> None:
+    from colorsys import mark_me, rgb_to_hsv  # type: ignore[attr-defined]
+
+    def function() -> None: ...
+
+    assert mark_me(function) is function
+    assert mark_me(reason="why")(function) is function
+    assert sys.modules["colorsys"] is stand_in
+    assert rgb_to_hsv(1.0, 1.0, 1.0) == (0.0, 0.0, 1.0)
+    assert sys.modules["colorsys"] is not stand_in
+
+
+def test_what_is_not_foreseen_is_the_real_module_s(stand_in: startup._StandIn) -> None:
+    assert stand_in.hls_to_rgb(0.0, 1.0, 0.0) == (1.0, 1.0, 1.0)
+    assert sys.modules["colorsys"] is not stand_in
+    with pytest.raises(AttributeError):
+        _ = stand_in.__path__
