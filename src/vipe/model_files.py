@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from vipe.config import ViPEConfig
@@ -92,7 +92,7 @@ def load_weights(name: str | os.PathLike[str], config: ViPEConfig, module: nn.Mo
 def save_model(folder: Path, config: ViPEConfig, module: nn.Module) -> None:
     """Write a model folder: a temporary folder first, then a rename.
 
-    Weights are rounded to bfloat16, half the size; docs/decisions/0002 shows what that changes.
+    Weights are rounded to bfloat16, half the size of float32.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
@@ -101,7 +101,8 @@ def save_model(folder: Path, config: ViPEConfig, module: nn.Module) -> None:
     text = json.dumps(config.to_dict(), indent=2) + "\n"
     try:
         temporary.mkdir(exist_ok=True)
-        save_file(state, temporary / WEIGHTS, metadata={"format": "pt"})
+        # Not `save_file`, which leaves a file that only its owner can read.
+        (temporary / WEIGHTS).write_bytes(save(state, metadata={"format": "pt"}))
         (temporary / CONFIG).write_text(text, encoding="utf-8")
         if folder.exists():
             folder.rename(older)
