@@ -58,7 +58,7 @@ def test_a_failed_save_leaves_the_folder_as_it_was(
     def full(*_: object, **__: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(model_files, "save_file", full)
+    monkeypatch.setattr(model_files, "save", full)
     with pytest.raises(OSError, match="no space"):
         save_model(folder, CONFIG, module())
     monkeypatch.undo()
