@@ -63,7 +63,7 @@ def photographs(
     tars: Annotated[
         list[Path],
         typer.Argument(
-            metavar="TAR...",
+            metavar="TAR",
             help="Tars of photographs (KEY.jpg) and captions (KEY.json).",
             show_default=False,
         ),

@@ -17,7 +17,7 @@ def see(
     videos: Annotated[
         list[Path],
         typer.Argument(
-            metavar="VIDEO...",
+            metavar="VIDEO",
             help="Videos, pictures, or folders of pictures.",
             show_default=False,
         ),

@@ -17,7 +17,7 @@ def train(
     overrides: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[KEY=VALUE]...",
+            metavar="KEY=VALUE",
             help="Values in place of the recipe's, such as optimizer.steps=100.",
             show_default=False,
         ),
