@@ -88,12 +88,18 @@ def test_a_shard_that_cannot_be_written_leaves_nothing(
         path.write_bytes(b"half")
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(features, "save_file", full)
-    store = FeatureStore(tmp_path)
-    with pytest.raises(OSError, match="no space"):
-        fill(store, tiny.ColourEncoder())
-    assert names(tmp_path) == []
-    assert len(store) == 0
+    def refused(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    # While the file is written, and before it has its name.
+    for owner, name, failing in ((features, "save_file", full), (Path, "replace", refused)):
+        store = FeatureStore(tmp_path)
+        with monkeypatch.context() as patched:
+            patched.setattr(owner, name, failing)
+            with pytest.raises(OSError, match="no space"):
+                fill(store, tiny.ColourEncoder())
+        assert names(tmp_path) == []
+        assert len(store) == 0
 
 
 @pytest.mark.parametrize("damage", [0, 9, 300])
