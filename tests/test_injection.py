@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -28,6 +30,22 @@ def test_a_padded_batch_is_its_videos(injection: Injection) -> None:
         assert_close(queries.values[i, : video.count], alone.values[0])
         assert queries.key_bias[i, video.count :].eq(-torch.inf).all()
         assert_close(injection(video.pad(20)).values[0, : video.count], alone.values[0])
+
+
+def test_patches_are_projected_each_by_itself_and_wherever_they_are(injection: Injection) -> None:
+    video = tiny.tokens(2, 5)
+    patches = injection.patches(video)
+    moved = replace(video, centre=video.centre + 0.3, size=video.size * 2)
+    assert torch.equal(injection.patches(moved), patches)
+    one = replace(video, features=video.features.clone())
+    one.features[:, 2] += 1
+    changed = (injection.patches(one) != patches).any(-1)
+    assert changed.tolist() == [[False, False, True, False, False]] * 2
+
+
+def test_the_hidden_width_is_the_configs() -> None:
+    shapes = [tuple(p.shape) for p in InjectionConfig(hidden=77).build(8).project.parameters()]
+    assert shapes[:3] == [(77, 8), (77,), (384, 77)]
 
 
 def test_gradients_are_finite_beside_padding(injection: Injection) -> None:

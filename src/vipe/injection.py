@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vipe.layers import SelfBlock, log_size
+from vipe.layers import SelfBlock, linear, log_size
 from vipe.merging import VisualTokens
 
 _TOGETHER = 8
@@ -44,12 +44,14 @@ class InjectionConfig:
     Attributes:
         width: d, shared with perception.
         heads: Attention heads.
+        hidden: Width between the two layers that project a token.
         depth: Self-attention blocks.
         frequencies: Sine and cosine pairs of each coordinate, each of twice the one before.
     """
 
     width: int = 384
     heads: int = 6
+    hidden: int = 1024
     depth: int = 2
     frequencies: int = 5
 
@@ -71,7 +73,10 @@ class Injection(nn.Module):
         width = config.width
         self.norm = nn.LayerNorm(channels)
         self.project = nn.Sequential(
-            nn.Linear(channels, width), nn.GELU(), nn.Linear(width, width), nn.LayerNorm(width)
+            linear(channels, config.hidden),
+            nn.GELU(),
+            linear(config.hidden, width),
+            nn.LayerNorm(width),
         )
         self.position = PositionEncoding(config.frequencies, width)
         self.blocks = nn.ModuleList(SelfBlock(width, config.heads) for _ in range(config.depth))
@@ -88,9 +93,13 @@ class Injection(nn.Module):
             values = values.index_copy(0, rows, F.pad(part, (0, 0, 0, tokens.count - count)))
         return PerceptualQueries(values=values, key_bias=log_size(tokens.size))
 
+    def patches(self, tokens: VisualTokens) -> Float[Tensor, "b m d"]:
+        """Project the tokens, each by itself and wherever it is."""
+        return self.project(self.norm(tokens.features))
+
     def _in_context(self, tokens: VisualTokens) -> Float[Tensor, "b m d"]:
         key_bias = log_size(tokens.size)
-        x = self.project(self.norm(tokens.features)) + self.position(tokens)
+        x = self.patches(tokens) + self.position(tokens)
         for block in self.blocks:
             x = block(x, key_bias)
         return self.norm_out(x)

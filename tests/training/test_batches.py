@@ -164,6 +164,28 @@ def test_a_ratio_is_drawn_for_each_step(
         assert {batches[step].tokens.count for step in range(12)} == wanted
 
 
+def test_steps_before_the_language_model_have_a_ratio_of_their_own(
+    store: FeatureStore, tiny_tokenizer: PreTrainedTokenizerFast
+) -> None:
+    source = tiny.ColourClips(["red"], stills=[2])
+    batches = make(store, tiny_tokenizer, sources=[(source, 1)], ratios=(0.0,))
+    batches.aligned, batches.aligned_ratio = 2, 0.5
+    assert [batches[step].tokens.count for step in range(4)] == [4, 4, 8, 8]
+
+
+def test_the_words_of_a_step_are_those_of_its_batch(
+    store: FeatureStore, tiny_tokenizer: PreTrainedTokenizerFast
+) -> None:
+    batches = make(store, tiny_tokenizer)
+    for step in (0, 7):
+        batch = batches[step]
+        assert batches.bags(step) == batch.bags
+        assert len(batch.bags) == len(batch.tokens)
+        assert [one.video for one in batch.asked] == [
+            video for video, turns in enumerate(batch.rows.turns) for _ in turns
+        ]
+
+
 def test_a_caption_comes_first_and_one_of_each_kind_before_the_second_of_any() -> None:
     clip = tiny.ColourClips().clip(0)
     firsts = set()

@@ -18,8 +18,10 @@ import tiny
 from vipe import ViPE, ViPEConfig
 from vipe.errors import ModelError, RecipeError
 from vipe.training import loop, recipe
+from vipe.training.held_out import _exact
 from vipe.training.log import RunLog
-from vipe.training.loop import learning_rate, make_optimizer, train
+from vipe.training.loop import train
+from vipe.training.optimizer import learning_rate, make_optimizer
 from vipe.training.recipe import Optimizer, Recipe
 
 
@@ -36,7 +38,8 @@ class Watching:
         self.encoded.append((done, total))
 
     def step(self, step: int, total: int, values: dict[str, float]) -> None:
-        self.losses[step] = values.get("loss", values.get("alignment_loss", math.nan))
+        losses = [values[name] for name in ("patch_loss", "slot_loss", "loss") if name in values]
+        self.losses[step] = losses[-1]
         if step == self.stop_after:
             raise KeyboardInterrupt
 
@@ -89,11 +92,19 @@ def weights(recipe: Recipe) -> dict[str, torch.Tensor]:
     return torch.load(recipe.folder / "checkpoint.pt", weights_only=True)["module"]
 
 
-@pytest.mark.parametrize(("stop_after", "aligned"), [(2, 0), (5, 0), (5, 4)])
+@pytest.mark.parametrize(
+    ("stop_after", "alignment"),
+    [
+        (2, {}),
+        (5, {}),
+        (4, {"patch_steps": 4}),
+        (5, {"patch_steps": 1, "steps": 3, "weight": 0.3}),
+        (5, {"patch_steps": 3, "steps": 3}),
+    ],
+)
 def test_a_run_that_was_killed_and_resumed_is_the_same_run(
-    make: Any, stop_after: int, aligned: int
+    make: Any, stop_after: int, alignment: dict[str, Any]
 ) -> None:
-    alignment = {"steps": aligned, "weight": 0.3 if aligned else 0.0}
     whole, killed = (make(name, alignment=alignment) for name in ("whole", "killed"))
     through = Watching()
     folder = train(whole, through)
@@ -117,8 +128,16 @@ def test_a_run_that_was_killed_and_resumed_is_the_same_run(
 
     rows = RunLog(killed.folder, resume_at=99).rows()
     assert max(Counter((r["split"], r["step"], r["name"]) for r in rows).values()) == 1
-    answered = {r["step"] for r in rows if r["name"] == "loss"}
-    assert answered == {str(step) for step in range(aligned + 1, 7)}
+    patches, slots, weight = (alignment.get(k, 0) for k in ("patch_steps", "steps", "weight"))
+    begins = patches + slots + 1
+    for name, steps in (
+        ("patch_loss", range(1, patches + 1)),
+        ("slot_loss", range(patches + 1, 7 if weight else begins)),
+        ("question_loss", range(patches + 1, 7 if weight else begins)),
+        ("loss", range(begins, 7)),
+    ):
+        found = {int(r["step"]) for r in rows if (r["split"], r["name"]) == ("train", name)}
+        assert found == set(steps), name
     assert {r["step"] for r in rows if r["split"] == "held_out"} == {"2", "4", "6"}
     names = {path.name for path in killed.folder.iterdir()}
     assert names == {"checkpoint.pt", "log.csv", "loss.png", "model"}
@@ -231,23 +250,66 @@ def test_an_answer_counts_when_every_token_of_it_is_right(make: Any) -> None:
     asked = [turn for turns in batch.rows.turns for turn in turns]
     lengths = [len(turn.answer) + 1 for turn in asked]  # a byte a token, and the end
     right = torch.ones(sum(lengths), dtype=torch.bool)
-    assert loop._exact(batch, right) == [(turn.kind, 1.0) for turn in asked]
+    assert _exact(batch, right) == [(turn.kind, 1.0) for turn in asked]
     right[lengths[0] + lengths[1] - 1] = False  # the end of the second answer
     right[-1] = False
     wrong = {1, len(asked) - 1}
     wanted = [(turn.kind, float(i not in wrong)) for i, turn in enumerate(asked)]
-    assert loop._exact(batch, right) == wanted
+    assert _exact(batch, right) == wanted
 
 
-def test_the_learning_rate_warms_up_and_falls_as_a_cosine() -> None:
-    config = Optimizer(steps=100, learning_rate=2.0, warmup=10, final=0.1)
-    rates = [learning_rate(step, config) for step in range(101)]
-    assert rates[:10] == pytest.approx([0.2 * (i + 1) for i in range(10)])
-    assert rates[10] == 2.0
-    assert rates[55] == pytest.approx(1.1)
-    assert rates[100] == pytest.approx(0.2)
-    assert all(a > b for a, b in pairwise(rates[10:]))
-    assert learning_rate(0, Optimizer(steps=1, learning_rate=1.0, warmup=0)) == 1.0
+def rates(make: Any, alignment: dict[str, Any], **optimizer: Any) -> list[float]:
+    run = make(alignment=alignment, optimizer={"final": 0.1, "warmup": 10} | optimizer)
+    return [learning_rate(step, run) for step in range(run.optimizer.steps + 1)]
+
+
+def test_the_learning_rate_warms_up_and_falls_as_a_cosine(make: Any) -> None:
+    whole = rates(make, {}, steps=100, learning_rate=2.0)
+    assert whole[:10] == pytest.approx([0.2 * (i + 1) for i in range(10)])
+    assert whole[10] == 2.0
+    assert whole[55] == pytest.approx(1.1)
+    assert whole[100] == pytest.approx(0.2)
+    assert all(a > b for a, b in pairwise(whole[10:]))
+    assert rates(make, {}, steps=1, learning_rate=1.0, warmup=0)[0] == 1.0
+
+
+def test_the_patches_have_a_schedule_of_their_own(make: Any) -> None:
+    alignment = {"patch_steps": 50, "patch_learning_rate": 7.0}
+    both = rates(make, alignment, steps=150, learning_rate=2.0)
+    assert both[:50] == pytest.approx(rates(make, {}, steps=50, learning_rate=7.0)[:50])
+    assert both[50:] == pytest.approx(rates(make, {}, steps=100, learning_rate=2.0))
+
+
+def test_it_warms_up_again_where_the_language_model_comes_in(make: Any) -> None:
+    slots = rates(make, {"steps": 40}, steps=100, learning_rate=2.0)
+    straight = rates(make, {}, steps=100, learning_rate=2.0)
+    assert slots[:40] == straight[:40]
+    assert slots[50:] == straight[50:]
+    assert slots[40:50] == pytest.approx([straight[40 + i] * (i + 1) / 10 for i in range(10)])
+
+
+def test_rows_that_hold_no_question_are_named(make: Any) -> None:
+    run = loop.build(make(row_tokens=40), Watching())
+    with pytest.raises(RecipeError, match="row_tokens: 40 hold none of the questions of step 1"):
+        loop.train_step(run, run.train[0], 0)
+
+
+def test_the_readers_learn_what_is_held_out(make: Any) -> None:
+    sources = {"seen": {"kind": "scenes", "count": 4}}
+    task = make(
+        sources=[{"clips": 4, "source": {"kind": "scenes", "count": 4}}],
+        alignment={"patch_steps": 60, "patch_learning_rate": 1e-2, "steps": 60},
+        optimizer={"steps": 120, "learning_rate": 1e-2, "warmup": 5},
+        held_out={"every": 60, "clips": 4, "sources": sources},
+    )
+    watching = Watching()
+    train(task, watching)
+    assert set(watching.scores[60]) == {"seen/patch_loss", "seen/slot_loss", "seen/question_loss"}
+    # A token is a byte here: even who knows the words has a loss, of about 3 for a whole bag.
+    assert watching.losses[60] < watching.losses[1] - 0.5
+    before, after = watching.scores[60], watching.scores[120]
+    assert after["seen/slot_loss"] < before["seen/slot_loss"] - 1
+    assert after["seen/question_loss"] < 0.4 * before["seen/question_loss"]
 
 
 def test_matrices_decay_and_nothing_else() -> None:

@@ -109,3 +109,19 @@ def test_a_question_that_joins_the_templates_tokens_is_named(
     monkeypatch.setattr("vipe.training.packing.prompt_ids", lambda *_: [1, 2, 3])
     with pytest.raises(DataError, match="Why"):
         packer.pack([[Turn(question="\nWhy?", answer="So.", kind="why")]])
+
+
+def test_a_bag_is_the_words_of_all_answers_but_yes_and_no(packer: Packer) -> None:
+    no_words = [Turn(question="Is it?", answer="yes", kind="presence")]
+    one, other = packer.bags([TURNS, no_words])
+    assert len(one) == len(set(one))
+    assert set(packer.tokenizer.decode(one)) == set(" A dog." + " In a garden")
+    assert other == (packer.tokenizer.eos_token_id,), "never empty"
+
+
+def test_what_is_asked_names_its_video_and_keeps_yes_and_no(packer: Packer) -> None:
+    asked = packer.asked([TURNS[:1], [], TURNS[2:]])
+    assert [one.video for one in asked] == [0, 2]
+    decode = packer.tokenizer.decode
+    assert [decode(one.question) for one in asked] == [TURNS[0].question, TURNS[2].question]
+    assert [decode(one.answer) for one in asked] == [" Adog.", " no"], "each once"

@@ -18,7 +18,7 @@ import torch
 from vipe.data.clip import Clip, ClipSource
 from vipe.encoders.encoder import patch_positions
 from vipe.merging import MergeConfig, VisualTokens, merge_video
-from vipe.training.alignment import Bag
+from vipe.training.alignment import AskedWords, Bag
 from vipe.training.features import FeatureStore
 from vipe.training.packing import PackedRows, Packer, Turn
 
@@ -30,6 +30,7 @@ class Batch:
     tokens: VisualTokens
     rows: PackedRows
     bags: tuple[Bag, ...]
+    asked: tuple[AskedWords, ...]
 
 
 class Batches:
@@ -41,6 +42,8 @@ class Batches:
         packer: Packs the questions.
         merging: How tokens merge; the ratio is drawn for each step from `merge_ratios`.
         merge_ratios: See above.
+        aligned: The first so many steps merge by `aligned_ratio` instead.
+        aligned_ratio: See above.
         seed: Draws the order, the questions and the answers.
     """
 
@@ -53,12 +56,25 @@ class Batches:
         merging: MergeConfig,
         merge_ratios: Sequence[float],
         seed: int,
+        aligned: int = 0,
+        aligned_ratio: float = 0.0,
     ) -> None:
         self.sources, self.features, self.packer = list(sources), features, packer
         self.merging, self.merge_ratios, self.seed = merging, tuple(merge_ratios), seed
+        self.aligned, self.aligned_ratio = aligned, aligned_ratio
 
     def __getitem__(self, step: int) -> Batch:
         """Return the batch of a step, always the same."""
+        clips, ratio, rng = self._draw(step)
+        return self.collate(clips, rng, ratio)
+
+    def bags(self, step: int) -> tuple[Bag, ...]:
+        """Return the words of a step's batch alone, which takes little."""
+        clips, _, rng = self._draw(step)
+        return self.packer.bags([_turns(clip, rng) for clip in clips])
+
+    def _draw(self, step: int) -> tuple[list[Clip], float, random.Random]:
+        """The clips of a step, its merge ratio, and what draws its questions."""
         rng = random.Random(f"{self.seed}/{step}")
         clips: list[Clip] = []
         for number, (source, count) in enumerate(self.sources):
@@ -66,8 +82,8 @@ class Batches:
                 epoch, at = divmod(place, len(source))
                 order = _order(f"{self.seed}/{number}/{epoch}", len(source))
                 clips.append(source.clip(int(order[at]), epoch))
-        ratio = rng.choice(self.merge_ratios)
-        return self.collate(clips, rng, ratio)
+        ratio = self.aligned_ratio if step < self.aligned else rng.choice(self.merge_ratios)
+        return clips, ratio, rng
 
     def collate(self, clips: Sequence[Clip], rng: random.Random, merge_ratio: float) -> Batch:
         """Make the batch of some clips."""
@@ -79,7 +95,13 @@ class Batches:
             locality=self.merging.locality,
         )
         tokens = _merge([self.features.clip(c) for c in clips], config)
-        return Batch(tokens=tokens, rows=self.packer.pack(turns), bags=self.packer.bags(turns))
+        rows = self.packer.pack(turns)
+        return Batch(
+            tokens=tokens,
+            rows=rows,
+            bags=self.packer.bags(turns),
+            asked=self.packer.asked(rows.turns),
+        )
 
     def stream(self, first: int, last: int) -> Iterator[tuple[int, Batch]]:
         """Yield the steps from `first` up to `last`, made one ahead of their use."""

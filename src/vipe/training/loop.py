@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import math
-import random
 import time
-from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -18,18 +15,22 @@ from torch.nn import functional as F
 from vipe.allocator import keep_freed_memory
 from vipe.backbones import load_language_model
 from vipe.data.clip import ClipSource
+from vipe.errors import RecipeError
+from vipe.layers import log_size
 from vipe.model_files import load_weights, save_model
-from vipe.training.alignment import AlignmentReader, bag_loss
+from vipe.training.alignment import AlignmentReaders, WordStatistics
 from vipe.training.batches import Batch, Batches
 from vipe.training.checkpoint import load_checkpoint, save_checkpoint
 from vipe.training.features import FeatureStore
+from vipe.training.held_out import evaluate
 from vipe.training.language import TrainingLanguageModel
 from vipe.training.log import RunLog
-from vipe.training.packing import IGNORE, Packer
-from vipe.training.recipe import Optimizer, Recipe
+from vipe.training.optimizer import learning_rate, make_optimizer
+from vipe.training.packing import Packer
+from vipe.training.recipe import Recipe
 from vipe.vision import VideoToWeights
 
-_PRIOR_STEPS = 20
+_COUNTED_STEPS = 200
 
 
 @runtime_checkable
@@ -56,16 +57,16 @@ class Run:
     Attributes:
         recipe: What is run.
         module: Injection and perception, which become the model.
-        reader: Reads the slots for the alignment loss; thrown away at the end.
+        readers: Read patches and slots for the alignment losses; thrown away at the end.
         language: The frozen language model.
-        optimizer: AdamW over `module` and `reader`.
+        optimizer: AdamW over `module` and `readers`.
         train: Batches of the recipe's sources.
         held_out: Batches of held-out sources, by name.
     """
 
     recipe: Recipe
     module: VideoToWeights
-    reader: AlignmentReader
+    readers: AlignmentReaders
     language: TrainingLanguageModel
     optimizer: torch.optim.Optimizer
     train: Batches
@@ -74,7 +75,7 @@ class Run:
     @property
     def trained(self) -> nn.Module:
         """All that is trained."""
-        return nn.ModuleDict({"module": self.module, "reader": self.reader})
+        return nn.ModuleDict({"module": self.module, "readers": self.readers})
 
 
 def train(recipe: Recipe, observer: Observer) -> Path:
@@ -103,7 +104,7 @@ def train(recipe: Recipe, observer: Observer) -> Path:
         observer.step(step + 1, steps, values)
         finished = step + 1 == steps
         if run.held_out and ((step + 1) % recipe.held_out.every == 0 or finished):
-            scores = evaluate(run)
+            scores = evaluate(run, answers=step >= recipe.alignment.before)
             log.write("held_out", step + 1, scores)
             observer.evaluated(step + 1, scores)
         if (step + 1) % recipe.checkpoint_every == 0 or finished:
@@ -135,7 +136,6 @@ def build(recipe: Recipe, observer: Observer) -> Run:
     if recipe.start is not None:
         load_weights(recipe.start, config, module)
     embeddings: Any = model.get_input_embeddings().weight
-    reader = AlignmentReader(embeddings, width=config.perception.width)
     packer = Packer(tokenizer, recipe.row_tokens)
 
     def batches(sources: list[tuple[ClipSource, int]]) -> Batches:
@@ -146,73 +146,41 @@ def build(recipe: Recipe, observer: Observer) -> Run:
             merging=config.merging,
             merge_ratios=recipe.merge_ratios,
             seed=recipe.seed,
+            aligned=recipe.alignment.before,
+            aligned_ratio=recipe.alignment.merge_ratio,
         )
 
     train_batches = batches(sources)
-    reader.start_from(train_batches[step].bags for step in range(_PRIOR_STEPS))
+    bags = [bag for step in range(_COUNTED_STEPS) for bag in train_batches.bags(step)]
+    readers = AlignmentReaders(
+        embeddings,
+        width=config.perception.width,
+        words=WordStatistics.count(bags, len(embeddings)),
+        heads=config.perception.heads,
+    )
     return Run(
         recipe=recipe,
         module=module,
-        reader=reader,
+        readers=readers,
         language=TrainingLanguageModel(
             model,
             list(module.perception.targets),
             precision=recipe.precision,
             compile=recipe.compile,
         ),
-        optimizer=make_optimizer(nn.ModuleList([module, reader]), recipe.optimizer),
+        optimizer=make_optimizer(nn.ModuleList([module, readers]), recipe.optimizer),
         train=train_batches,
         held_out={name: batches([(source, 1)]) for name, source in held_out.items()},
     )
 
 
-def make_optimizer(module: nn.Module, config: Optimizer) -> torch.optim.Optimizer:
-    """AdamW; biases, norms and slots do not decay."""
-    matrices = [p for n, p in module.named_parameters() if p.ndim == 2 and not n.endswith("slots")]
-    chosen = set(map(id, matrices))
-    others = [p for p in module.parameters() if id(p) not in chosen]
-    groups: list[dict[str, Any]] = [
-        {"params": matrices, "weight_decay": config.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
-
-
-def learning_rate(step: int, config: Optimizer, *, again_at: int = 0) -> float:
-    """Warm-up to the full rate, then a cosine down to `final` times it.
-
-    Warms up a second time at `again_at`, where the language model comes in: its gradients are of
-    another size than those that Adam has averaged, and would undo what was learned.
-    """
-    since = step if step < again_at or not again_at else step - again_at
-    warm = min(1.0, (since + 1) / max(1, config.warmup))
-    part = max(0, step - config.warmup) / max(1, config.steps - config.warmup)
-    low = config.final
-    return config.learning_rate * warm * (low + (1 - low) * (1 + math.cos(math.pi * part)) / 2)
-
-
 def train_step(run: Run, batch: Batch, step: int) -> dict[str, float]:
     """One step; returns its loss, gradient norm, learning rate and counts."""
-    alignment = run.recipe.alignment
-    rate = learning_rate(step, run.recipe.optimizer, again_at=alignment.steps)
+    rate = learning_rate(step, run.recipe)
     for group in run.optimizer.param_groups:
         group["lr"] = rate
     run.module.train()
-    slots = run.module.perception.read(run.module.injection(batch.tokens))
-    values: dict[str, float] = {}
-    loss = slots.new_zeros(())
-    if step < alignment.steps or alignment.weight:
-        aligned = bag_loss(run.reader(slots), batch.bags)
-        values["alignment_loss"] = aligned.item()
-        loss = aligned if step < alignment.steps else alignment.weight * aligned
-    if step < alignment.steps:
-        loss.backward()
-    else:
-        with run.language.attached(run.module.perception.decide(slots)):
-            logits, labels = run.language(batch.rows)
-            answered = F.cross_entropy(logits, labels)
-            values["loss"] = answered.item()
-            (loss + answered).backward()
+    values = _backward(run, batch, step)
     norm = nn.utils.clip_grad_norm_(run.trained.parameters(), run.recipe.optimizer.clip)
     run.optimizer.step()
     run.optimizer.zero_grad(set_to_none=True)
@@ -224,43 +192,31 @@ def train_step(run: Run, batch: Batch, step: int) -> dict[str, float]:
     }
 
 
-@torch.no_grad()
-def evaluate(run: Run) -> dict[str, float]:
-    """Look at held-out clips: the loss, and by kind the share of answers given word for word.
-
-    An answer counts when each of its tokens is the likeliest after those before it, which is when
-    greedy decoding gives it; of several right answers one is drawn, the same every time.
-    """
-    run.module.eval()
-    ratio = run.recipe.config.merging.merge_ratio
-    scores: dict[str, float] = {}
-    for name, batches in run.held_out.items():
-        (source, _), size = batches.sources[0], sum(count for _, count in run.train.sources)
-        total, answers = 0.0, 0
-        exact: dict[str, list[float]] = defaultdict(list)
-        for start in range(0, run.recipe.held_out.clips, size):
-            # No place beyond the last: the features of those before it are all there is.
-            places = range(start, min(start + size, run.recipe.held_out.clips))
-            clips = [source.clip(i % len(source)) for i in places]
-            batch = batches.collate(clips, random.Random(start), ratio)
-            with run.language.attached(run.module(batch.tokens)):
-                logits, labels = run.language(batch.rows)
-            total += F.cross_entropy(logits, labels, reduction="sum").item()
-            answers += len(labels)
-            for kind, right in _exact(batch, logits.argmax(-1) == labels):
-                exact[kind].append(right)
-        scores[f"{name}/loss"] = total / max(1, answers)
-        for kind, rights in sorted(exact.items()):
-            scores[f"{name}/{kind}"] = sum(rights) / len(rights)
-    return scores
-
-
-def _exact(batch: Batch, right: torch.Tensor) -> list[tuple[str, float]]:
-    """Whether every token of each turn is right."""
-    row, column = (batch.rows.labels != IGNORE).nonzero(as_tuple=True)
-    turn = batch.rows.turn[row, column]
-    return [
-        (asked.kind, float(right[(row == i) & (turn == number)].all()))
-        for i, turns in enumerate(batch.rows.turns)
-        for number, asked in enumerate(turns, start=1)
-    ]
+def _backward(run: Run, batch: Batch, step: int) -> dict[str, float]:
+    """The losses of a step, and their gradients."""
+    alignment, module = run.recipe.alignment, run.module
+    if step < alignment.patch_steps:
+        patches = module.injection.patches(batch.tokens)
+        loss = run.readers.patch_loss(patches, log_size(batch.tokens.size), batch.bags)
+        loss.backward()
+        return {"patch_loss": loss.item()}
+    if not any(batch.rows.turns):
+        raise RecipeError(
+            f"row_tokens: {run.recipe.row_tokens} hold none of the questions of step {step + 1}"
+        )
+    slots = module.perception.read(module.injection(batch.tokens))
+    values: dict[str, float] = {}
+    loss = slots.new_zeros(())
+    if step < alignment.before or alignment.weight > 0:
+        words = run.readers.slot_loss(slots, batch.bags)
+        asked = run.readers.question_loss(slots, batch.asked)
+        values |= {"slot_loss": words.item(), "question_loss": asked.item()}
+        loss = words + asked
+    if step < alignment.before:
+        loss.backward()
+        return values
+    with run.language.attached(module.perception.decide(slots)):
+        logits, labels = run.language(batch.rows)
+        answered = F.cross_entropy(logits, labels)
+        (alignment.weight * loss + answered).backward()
+    return values | {"loss": answered.item()}

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from vipe.chat import prompt_ids
 from vipe.errors import DataError, RecipeError
-from vipe.training.alignment import Bag
+from vipe.training.alignment import AskedWords, Bag
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -119,6 +119,18 @@ class Packer:
         return tuple(
             tuple(dict.fromkeys(t for turn in turns for t in self._words(turn))) or (self._eos,)
             for turns in candidates
+        )
+
+    def asked(self, candidates: Sequence[Sequence[Turn]]) -> tuple[AskedWords, ...]:
+        """Return every question about each clip with the words of its answer."""
+        return tuple(
+            AskedWords(
+                video=video,
+                question=tuple(self.tokenizer(turn.question).input_ids),
+                answer=tuple(dict.fromkeys(self._answer(" " + turn.answer)[:-1])) or (self._eos,),
+            )
+            for video, turns in enumerate(candidates)
+            for turn in turns
         )
 
     def _words(self, turn: Turn) -> tuple[int, ...]:

@@ -22,10 +22,18 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+SceneKind = Literal["still", "move", "change", "pair", "several", "copies", "sequence"]
+
+
 class Scenes(_Part):
-    """Generated scenes, by seed, photographs (if any are named) among their backgrounds."""
+    """Generated scenes, by seed, photographs (if any are named) among their backgrounds.
+
+    Attributes:
+        kinds: Only the scenes of these kinds ("still", "move", …); `count` is before the choice.
+    """
 
     kind: Literal["scenes"] = "scenes"
+    kinds: tuple[SceneKind, ...] | None = None
     first_seed: int = 0
     count: int = 5000
     photographs: str | None = None
@@ -34,9 +42,12 @@ class Scenes(_Part):
     def build(self, data: Path) -> ClipSource:
         """Open the source; paths are relative to the data folder."""
         from vipe.data.photographs import photograph_images
+        from vipe.data.scene_sampling import scene_kind
         from vipe.data.scene_source import SceneSource
 
-        seeds = range(self.first_seed, self.first_seed + self.count)
+        seeds: Sequence[int] = range(self.first_seed, self.first_seed + self.count)
+        if self.kinds is not None:
+            seeds = [seed for seed in seeds if scene_kind(seed) in self.kinds]
         if self.photographs is None:
             return SceneSource(seeds, styles=self.styles)
         tars = matching(data, self.photographs)
@@ -103,10 +114,31 @@ class Optimizer(_Part):
 
 
 class Alignment(_Part):
-    """The alignment loss (`vipe.training.alignment`): alone for some steps, then beside."""
+    """The alignment losses (`vipe.training.alignment`), which come before the language model.
 
+    Attributes:
+        patch_steps: Steps that teach the projection of patches alone.
+        patch_learning_rate: Of those, with a warm-up and a cosine of their own.
+        steps: Steps after them that teach the slots.
+        weight: Of the slots' losses beside the language model's, after that.
+        merge_ratio: Of all steps before the language model; the more is merged, the faster.
+    """
+
+    patch_steps: int = Field(default=0, ge=0)
+    patch_learning_rate: float = Field(default=1e-3, gt=0)
     steps: int = Field(default=0, ge=0)
     weight: float = Field(default=0.0, ge=0)
+    merge_ratio: float = Field(default=0.8, ge=0, lt=1)
+
+    @property
+    def before(self) -> int:
+        """Steps before the language model comes in."""
+        return self.patch_steps + self.steps
+
+    @property
+    def of_slots(self) -> bool:
+        """Whether any step has the slots' losses."""
+        return self.steps > 0 or self.weight > 0
 
 
 class Evaluation(_Part):
@@ -130,8 +162,7 @@ class Recipe(_Part):
         sources: What is trained on.
         held_out: What is evaluated on as it goes.
         optimizer: How.
-        alignment: The slots' own loss, without the language model.
-        alignment: The slots' own loss, without the language model.
+        alignment: The losses that need no language model, and the steps that have them alone.
         row_tokens: Tokens of a row (the turns of one clip).
         merge_ratios: One is drawn for each step.
         precision: What the frozen language model computes in.

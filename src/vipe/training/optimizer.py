@@ -1,0 +1,41 @@
+"""Training: what each step's learning rate is, and which parameters decay."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from vipe.training.recipe import Optimizer, Recipe
+
+
+def make_optimizer(module: nn.Module, config: Optimizer) -> torch.optim.Optimizer:
+    """AdamW; biases, norms and slots do not decay."""
+    matrices = [p for n, p in module.named_parameters() if p.ndim == 2 and not n.endswith("slots")]
+    chosen = set(map(id, matrices))
+    others = [p for p in module.parameters() if id(p) not in chosen]
+    groups: list[dict[str, Any]] = [
+        {"params": matrices, "weight_decay": config.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
+
+
+def learning_rate(step: int, recipe: Recipe) -> float:
+    """Warm-up to the full rate, then a cosine down to `final` times it.
+
+    The steps that teach the patches have a schedule of their own. Where the language model comes
+    in, it warms up again: its gradients are of another size than those that Adam has averaged, and
+    would undo what was learned.
+    """
+    config, alignment = recipe.optimizer, recipe.alignment
+    peak, start, end = config.learning_rate, alignment.patch_steps, config.steps
+    if step < alignment.patch_steps:
+        peak, start, end = alignment.patch_learning_rate, 0, alignment.patch_steps
+    since = step - (alignment.before if step >= alignment.before else start)
+    warm = min(1.0, (since + 1) / max(1, config.warmup))
+    part = max(0, step - start - config.warmup) / max(1, end - start - config.warmup)
+    low = config.final
+    return peak * warm * (low + (1 - low) * (1 + math.cos(math.pi * part)) / 2)
