@@ -15,7 +15,7 @@ from vipe.merging import VisualTokens
 
 @pytest.fixture
 def injection() -> Injection:
-    return InjectionConfig(width=32, heads=4, depth=2).build(8)
+    return InjectionConfig(width=32, heads=4, depth=2).build(8).eval()
 
 
 def test_a_padded_batch_is_its_videos(injection: Injection) -> None:
@@ -28,19 +28,46 @@ def test_a_padded_batch_is_its_videos(injection: Injection) -> None:
     for i, video in enumerate(videos):
         alone = injection(video)
         assert_close(queries.values[i, : video.count], alone.values[0])
+        assert_close(queries.gist[i], alone.gist[0])
         assert queries.key_bias[i, video.count :].eq(-torch.inf).all()
         assert_close(injection(video.pad(20)).values[0, : video.count], alone.values[0])
 
 
-def test_patches_are_projected_each_by_itself_and_wherever_they_are(injection: Injection) -> None:
+def test_the_gist_alone_is_that_of_the_queries(injection: Injection) -> None:
+    batch = VisualTokens.batch([tiny.tokens(1, count) for count in (5, 9, 3)])
+    assert_close(injection.gist(batch), injection(batch).gist)
+    injection.train()
+    assert_close(injection.gist(batch), injection(batch).gist)
+
+
+def test_the_gist_is_what_patches_are_and_not_where(injection: Injection) -> None:
     video = tiny.tokens(2, 5)
-    patches = injection.patches(video)
-    moved = replace(video, centre=video.centre + 0.3, size=video.size * 2)
-    assert torch.equal(injection.patches(moved), patches)
-    one = replace(video, features=video.features.clone())
-    one.features[:, 2] += 1
-    changed = (injection.patches(one) != patches).any(-1)
-    assert changed.tolist() == [[False, False, True, False, False]] * 2
+    gist = injection.gist(video)
+    moved = replace(video, centre=video.centre.flip(1), duration=video.duration + 3)
+    assert torch.equal(injection.gist(moved), gist)
+    order = torch.stack([torch.randperm(5), torch.randperm(5)])
+    assert_close(injection.gist(video.take(order)), gist)
+    changed = replace(video, features=video.features + torch.rand_like(video.features))
+    assert not torch.allclose(injection.gist(changed), gist, atol=1e-3)
+
+
+def test_in_the_gist_a_token_of_size_two_is_two(injection: Injection) -> None:
+    video = tiny.tokens(2, 5)
+    one = replace(video, size=torch.full_like(video.size, 2))
+    twice = replace(
+        video,
+        features=video.features.repeat_interleave(2, 1),
+        centre=video.centre.repeat_interleave(2, 1),
+        size=torch.ones(2, 10),
+    )
+    assert_close(injection.gist(one), injection.gist(twice))
+
+
+def test_gists_of_a_training_batch_have_unit_variance_over_videos(injection: Injection) -> None:
+    gist = injection.train().gist(tiny.tokens(12, 5))
+    assert_close(gist.mean(0), torch.zeros(32), rtol=0, atol=1e-5)
+    # Less the norm's epsilon beside the little that random videos differ by.
+    assert (gist.var(0, unbiased=False) - 1).abs().max() < 0.01
 
 
 def test_the_hidden_width_is_the_configs() -> None:
@@ -50,7 +77,8 @@ def test_the_hidden_width_is_the_configs() -> None:
 
 def test_gradients_are_finite_beside_padding(injection: Injection) -> None:
     batch = VisualTokens.batch([tiny.tokens(1, count) for count in (5, 9, 3)])
-    injection(batch).values.square().sum().backward()
+    queries = injection.train()(batch)
+    (queries.values.square().sum() + queries.gist.pow(3).sum()).backward()
     gradients = [p.grad for p in injection.parameters()]
     assert all(g is not None and g.isfinite().all() and g.abs().sum() > 0 for g in gradients)
 
@@ -96,3 +124,5 @@ def test_a_picture_has_a_position_too() -> None:
 def test_heads_must_divide_the_width() -> None:
     with pytest.raises(ValueError, match="width 10 does not divide into 4 heads"):
         InjectionConfig(width=10, heads=4)
+    with pytest.raises(ValueError, match="width 10 does not divide into 4 pools"):
+        InjectionConfig(width=10, heads=2, pools=4)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from vipe.layers import Attention, CrossBlock, SelfBlock, log_size
+from vipe.layers import Attention, CrossBlock, SelfBlock, VideoNorm, log_size
 
 
 def test_a_token_of_size_k_counts_like_k_tokens() -> None:
@@ -48,3 +48,30 @@ def test_sizes_become_logits() -> None:
 def test_heads_must_divide_the_width() -> None:
     with pytest.raises(ValueError, match="width 10 does not divide into 3 heads"):
         Attention(10, 3)
+
+
+def test_what_a_cross_block_adds_at_the_start_is_as_large_as_said() -> None:
+    x, context = torch.randn(4, 50, 96), torch.randn(4, 60, 96)
+    added = {}
+    for start in (0.1, 1.0):
+        torch.manual_seed(0)
+        added[start] = (CrossBlock(96, 4, start=start)(x, context) - x).std().item()
+    assert added[0.1] == pytest.approx(0.1 * added[1.0], rel=0.1)
+
+
+def test_videos_are_normalised_slot_by_slot() -> None:
+    norm = VideoNorm(3, 8)
+    x = torch.randn(20, 3, 8) * torch.tensor([0.1, 1, 10])[:, None] + 5
+    y = norm(x)
+    assert_close(y.mean(0), torch.zeros(3, 8), rtol=0, atol=1e-5)
+    assert_close(y.var(0, unbiased=False), torch.ones(3, 8), rtol=0, atol=0.01)
+
+
+def test_one_video_in_training_is_normalised_as_outside_it() -> None:
+    norm = VideoNorm(2, 4)
+    for _ in range(5):
+        norm(torch.randn(16, 2, 4) * 3 + 1)
+    one = torch.randn(1, 2, 4)
+    before = {name: value.clone() for name, value in norm.state_dict().items()}
+    assert_close(norm(one), norm.eval()(one))
+    assert all(torch.equal(value, before[name]) for name, value in norm.state_dict().items())

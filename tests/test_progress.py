@@ -118,10 +118,14 @@ def test_training_tells_loss_rates_and_scores() -> None:
     observer = TrainingProgress(bar)
     observer.encoding(3, 9)
     values = {"loss": 2.5, "tokens_per_second": 1234.5, "examples_per_second": 7.25}
+    observer.step(2, 100, {"gist_loss": 7.0})
+    observer.step(3, 100, {"slot_loss": 6.0, "question_loss": 5.0})
     observer.step(4, 100, values)
     observer.evaluated(4, {"scenes/loss": 1.25, "scenes/name": 0.5})
     assert bar.shown == [
         ("encoding", 3, 9, ""),
+        ("training", 2, 100, "gist loss 7.000"),
+        ("training", 3, 100, "slot loss 6.000"),
         ("training", 4, 100, "loss 2.500, 1,234 tokens/s, 7.2 examples/s"),
     ]
     assert bar.notes == ["step 4: scenes/loss 1.250, scenes/name 0.500"]

@@ -126,7 +126,7 @@ def low_rank_add(
     A, B = A.to(x.dtype), B.to(x.dtype)
     if A.ndim == B.ndim == 2 and scale == 1.0:
         # An answer about one video: when one token is decoded, every call counts.
-        return y + F.linear(F.linear(x, A), B).to(y.dtype)
+        return F.linear(F.linear(x, A), B).to(y.dtype).add_(y)
     rows = x
     if A.ndim == 3 or B.ndim == 3:
         samples = len(A if A.ndim == 3 else B)

@@ -3,7 +3,9 @@
 The few visual tokens that the merge leaves *are* the perceptual queries (Lu et al., "ViPE", EMNLP
 2025: the hierarchical merge compresses the video into a small set of perceptual queries): they
 are projected, given positions computed from their centres, and put in context by a few
-self-attention blocks in which a token counts as many times as it has patches.
+self-attention blocks in which a token counts as many times as it has patches. Beside them goes
+the gist, the projected patches pooled into one vector, from which every slot starts: what is in a
+video is so a short way from its weights, and is learned first (docs/decisions/0003).
 
 Dimensions: b videos, m tokens, c channels of the encoder, d width.
 """
@@ -11,6 +13,7 @@ Dimensions: b videos, m tokens, c channels of the encoder, d width.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vipe.layers import SelfBlock, linear, log_size
+from vipe.layers import SelfBlock, VideoNorm, linear, log_size
 from vipe.merging import VisualTokens
 
 _TOGETHER = 8
@@ -31,10 +34,12 @@ class PerceptualQueries:
     Attributes:
         values: `(b, m, d)`.
         key_bias: `(b, m)`, log(size) of each token, -inf for padding.
+        gist: `(b, d)`, the video in one vector, of unit variance over videos.
     """
 
     values: Float[Tensor, "b m d"]
     key_bias: Float[Tensor, "b m"]
+    gist: Float[Tensor, "b d"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +51,7 @@ class InjectionConfig:
         heads: Attention heads.
         hidden: Width between the two layers that project a token.
         depth: Self-attention blocks.
+        pools: Attention pools of the gist, beside the mean.
         frequencies: Sine and cosine pairs of each coordinate, each of twice the one before.
     """
 
@@ -53,11 +59,14 @@ class InjectionConfig:
     heads: int = 6
     hidden: int = 1024
     depth: int = 2
+    pools: int = 4
     frequencies: int = 5
 
     def __post_init__(self) -> None:
         if min(self.width, self.heads) < 1 or self.width % self.heads:
             raise ValueError(f"width {self.width} does not divide into {self.heads} heads")
+        if self.pools < 1 or self.width % self.pools:
+            raise ValueError(f"width {self.width} does not divide into {self.pools} pools")
 
     def build(self, channels: int) -> Injection:
         """Make the module for an encoder of `channels` channels, with fresh weights."""
@@ -78,31 +87,65 @@ class Injection(nn.Module):
             linear(config.hidden, width),
             nn.LayerNorm(width),
         )
+        self.pool = Pool(config.pools, width)
+        self.gist_norm = VideoNorm(1, width)
         self.position = PositionEncoding(config.frequencies, width)
         self.blocks = nn.ModuleList(SelfBlock(width, config.heads) for _ in range(config.depth))
         self.norm_out = nn.LayerNorm(width)
 
     def forward(self, tokens: VisualTokens) -> PerceptualQueries:
-        """Project the tokens, give them positions and put them in context."""
+        """Project the tokens, pool them, give them positions and put them in context."""
         values = tokens.features.new_zeros(*tokens.size.shape, self.config.width)
-        counts = (tokens.size > 0).sum(dim=1)
-        # Videos of like length together, so that little is computed for padding.
-        for rows in counts.argsort(stable=True).split(_TOGETHER):
-            count = int(counts[rows].max())
-            part = self._in_context(tokens.videos(rows, count))
-            values = values.index_copy(0, rows, F.pad(part, (0, 0, 0, tokens.count - count)))
-        return PerceptualQueries(values=values, key_bias=log_size(tokens.size))
+        pooled = tokens.features.new_zeros(len(tokens), self.config.width)
+        for rows, part in _of_like_length(tokens):
+            patches, key_bias = self.project(self.norm(part.features)), log_size(part.size)
+            pooled = pooled.index_copy(0, rows, self.pool(patches, key_bias))
+            x = patches + self.position(part)
+            for block in self.blocks:
+                x = block(x, key_bias)
+            x = F.pad(self.norm_out(x), (0, 0, 0, tokens.count - part.count))
+            values = values.index_copy(0, rows, x)
+        return PerceptualQueries(
+            values=values, key_bias=log_size(tokens.size), gist=self._normed(pooled)
+        )
 
-    def patches(self, tokens: VisualTokens) -> Float[Tensor, "b m d"]:
-        """Project the tokens, each by itself and wherever it is."""
-        return self.project(self.norm(tokens.features))
+    def gist(self, tokens: VisualTokens) -> Float[Tensor, "b d"]:
+        """Return the queries' gist alone, which takes little."""
+        patches = self.project(self.norm(tokens.features))
+        return self._normed(self.pool(patches, log_size(tokens.size)))
 
-    def _in_context(self, tokens: VisualTokens) -> Float[Tensor, "b m d"]:
-        key_bias = log_size(tokens.size)
-        x = self.patches(tokens) + self.position(tokens)
-        for block in self.blocks:
-            x = block(x, key_bias)
-        return self.norm_out(x)
+    def _normed(self, pooled: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]:
+        return self.gist_norm(pooled[:, None])[:, 0]
+
+
+def _of_like_length(tokens: VisualTokens) -> Iterator[tuple[Tensor, VisualTokens]]:
+    """Yield videos of like length together, so that little is computed for padding."""
+    counts = (tokens.size > 0).sum(dim=1)
+    for rows in counts.argsort(stable=True).split(_TOGETHER):
+        yield rows, tokens.videos(rows, int(counts[rows].max()))
+
+
+class Pool(nn.Module):
+    """A video in one vector: the mean of its patches, and what a few attention pools pick.
+
+    A token counts as many times as it has patches.
+    """
+
+    def __init__(self, pools: int, width: int) -> None:
+        super().__init__()
+        self.attend = linear(width, pools)
+        self.value = linear(width, width)
+        self.out = linear(2 * width, width)
+
+    def forward(
+        self, patches: Float[Tensor, "b m d"], key_bias: Float[Tensor, "b m"]
+    ) -> Float[Tensor, "b d"]:
+        """Pool; a token whose bias is -inf is never read."""
+        mean = torch.einsum("bm,bmd->bd", key_bias.softmax(dim=1), patches)
+        attention = (self.attend(patches) + key_bias[..., None]).softmax(dim=1)
+        value = self.value(patches).unflatten(-1, (attention.shape[-1], -1))
+        picked = torch.einsum("bmp,bmpd->bpd", attention, value).flatten(1)
+        return self.out(torch.cat([mean, picked], dim=-1))
 
 
 class PositionEncoding(nn.Module):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -49,6 +51,33 @@ class Attention(nn.Module):
         return self.out(y.transpose(1, 2).flatten(2))
 
 
+class VideoNorm(nn.Module):
+    """Takes from every slot what it holds of all videos alike; scales the rest to unit variance.
+
+    Batch normalisation (Ioffe and Szegedy, ICML 2015) of each slot and channel over the videos of a
+    batch, over running statistics outside training. With layer normalisation in its place, training
+    first grows what all videos share until the video is a seventh of a slot
+    (docs/decisions/0003): here that direction has no gradient. The learned gain of each slot and
+    channel lets layers that share a head read the same content differently.
+    """
+
+    def __init__(self, slots: int, width: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(slots * width, momentum=0.05)
+
+    def forward(self, x: Float[Tensor, "b s d"]) -> Float[Tensor, "b s d"]:
+        """Normalise; a batch of one video in training uses the running statistics."""
+        flat = x.flatten(1)
+        if self.training and len(x) == 1:
+            norm = self.norm
+            flat = F.batch_norm(
+                flat, norm.running_mean, norm.running_var, norm.weight, norm.bias, False
+            )
+        else:
+            flat = self.norm(flat)
+        return flat.view_as(x)
+
+
 class FeedForward(nn.Sequential):
     """Two linear layers with GELU between."""
 
@@ -76,13 +105,23 @@ class SelfBlock(nn.Module):
 
 
 class CrossBlock(nn.Module):
-    """Pre-norm cross-attention to a context, then a `SelfBlock`."""
+    """Pre-norm cross-attention to a context, then a `SelfBlock`.
 
-    def __init__(self, width: int, heads: int) -> None:
+    Args:
+        width: d.
+        heads: Attention heads.
+        start: Standard deviation of what each of the three parts adds at the start.
+    """
+
+    def __init__(self, width: int, heads: int, *, start: float = 1.0) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.cross = Attention(width, heads)
         self.block = SelfBlock(width, heads)
+        last: Any = self.block.feed_forward[-1]
+        with torch.no_grad():
+            for layer in (self.cross.out, self.block.attention.out, last):
+                layer.weight *= start
 
     def forward(
         self,

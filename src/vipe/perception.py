@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from vipe.errors import ModelError
 from vipe.injection import PerceptualQueries
-from vipe.layers import CrossBlock
+from vipe.layers import CrossBlock, VideoNorm
 from vipe.weights import PerceptualWeights
 
 Factor = Literal["B", "A", "AB"]
@@ -114,9 +114,11 @@ class Perception(nn.Module):
         self.config, self.targets, self.language_model = config, dict(targets), name
         self.slots = nn.Parameter(torch.randn(len(targets), config.width))
         self.blocks = nn.ModuleList(
-            CrossBlock(config.width, config.heads) for _ in range(config.depth)
+            # All that the blocks add is about as large as the gist that a slot starts from.
+            CrossBlock(config.width, config.heads, start=(3 * config.depth) ** -0.5)
+            for _ in range(config.depth)
         )
-        self.norm = SlotNorm(len(targets), config.width)
+        self.norm = VideoNorm(len(targets), config.width)
         self.heads_A = self._heads(0) if "A" in config.factor else None
         self.heads_B = self._heads(1) if "B" in config.factor else None
         self.static = nn.ParameterDict(
@@ -165,7 +167,7 @@ class Perception(nn.Module):
 
     def read(self, queries: PerceptualQueries) -> Float[Tensor, "b s d"]:
         """Return what each slot read of the videos, of unit variance over videos."""
-        x = self.slots.expand(len(queries.values), -1, -1)
+        x = self.slots + queries.gist[:, None]
         for block in self.blocks:
             x = block(x, queries.values, queries.key_bias)
         return self.norm(x)
@@ -201,30 +203,3 @@ class Perception(nn.Module):
 
 def _kind(target: str) -> str:
     return target.rsplit(".", 1)[-1]
-
-
-class SlotNorm(nn.Module):
-    """Takes from every slot what it holds of all videos alike; scales the rest to unit variance.
-
-    Batch normalisation (Ioffe and Szegedy, ICML 2015) of each slot and channel over the videos of a
-    batch, over running statistics outside training. With layer normalisation in its place, training
-    first grows what all videos share until the video is a seventh of a slot
-    (docs/decisions/0003): here that direction has no gradient. The learned gain of each slot and
-    channel lets layers that share a head read the same content differently.
-    """
-
-    def __init__(self, slots: int, width: int) -> None:
-        super().__init__()
-        self.norm = nn.BatchNorm1d(slots * width, momentum=0.05)
-
-    def forward(self, x: Float[Tensor, "b s d"]) -> Float[Tensor, "b s d"]:
-        """Normalise; a batch of one video in training uses the running statistics."""
-        flat = x.flatten(1)
-        if self.training and len(x) == 1:
-            norm = self.norm
-            flat = nn.functional.batch_norm(
-                flat, norm.running_mean, norm.running_var, norm.weight, norm.bias, False
-            )
-        else:
-            flat = self.norm(flat)
-        return flat.view_as(x)

@@ -56,7 +56,8 @@ class TrainingProgress:
 
     def step(self, step: int, total: int, values: dict[str, float]) -> None:
         """A step is done."""
-        parts = [f"loss {values['loss']:.3f}"] if "loss" in values else []
+        losses = [name for name in ("loss", "slot_loss", "gist_loss") if name in values]
+        parts = [f"{name.replace('_', ' ')} {values[name]:.3f}" for name in losses[:1]]
         for name, unit in (
             ("tokens_per_second", "tokens/s"),
             ("examples_per_second", "examples/s"),

@@ -35,8 +35,9 @@ Command = Callable[..., Outcome]
 
 
 @pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Command:
-    """Run `vipe` with these arguments."""
+def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Run `vipe` with these arguments; no line of progress is written, however slow the machine."""
+    monkeypatch.setattr("vipe.progress.FIRST_LINE", 1e6)
 
     def call(*arguments: object) -> Outcome:
         capsys.readouterr()

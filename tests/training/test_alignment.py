@@ -94,30 +94,13 @@ def fits(module: torch.nn.Module, loss: object, steps: int = 150) -> tuple[float
     return values[0], values[-1]
 
 
-def test_patches_are_read_by_their_sizes_and_padding_is_not(
-    embeddings: Tensor, words: WordStatistics
-) -> None:
-    readers = AlignmentReaders(embeddings, width=WIDTH, words=words)
-    patches, key_bias = torch.randn(4, 6, WIDTH), torch.rand(4, 6).log()
-    whole = readers.patch_loss(patches, key_bias, BAGS)
-    padded = readers.patch_loss(
-        F.pad(patches, (0, 0, 0, 3), value=5.0), F.pad(key_bias, (0, 3), value=-torch.inf), BAGS
-    )
-    assert_close(whole, padded)
-    # A token of size two is two tokens.
-    twice = readers.patch_loss(
-        patches.repeat_interleave(2, 1), key_bias.repeat_interleave(2, 1), BAGS
-    )
-    assert_close(whole, twice)
-    before, after = fits(readers, lambda: readers.patch_loss(patches, key_bias, BAGS))
-    assert after < 0.5 * before
-
-
-def test_slots_are_read_by_their_mean(embeddings: Tensor, words: WordStatistics) -> None:
+def test_one_map_reads_gist_and_slots(embeddings: Tensor, words: WordStatistics) -> None:
     readers = AlignmentReaders(embeddings, width=WIDTH, words=words)
     slots = torch.randn(4, 5, WIDTH)
-    mean = slots.mean(1, keepdim=True).expand_as(slots)
-    assert_close(readers.slot_loss(slots, BAGS), readers.slot_loss(mean, BAGS))
+    assert_close(readers.slot_loss(slots, BAGS), readers.gist_loss(slots.mean(1), BAGS))
+    gist = torch.randn(4, WIDTH)
+    before, after = fits(readers.words, lambda: readers.gist_loss(gist, BAGS))
+    assert after < 0.5 * before
 
 
 def test_a_question_is_answered_from_its_own_video_and_its_own_words(

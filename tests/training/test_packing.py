@@ -97,6 +97,19 @@ def test_what_does_not_fit_is_left_out_and_the_next_is_tried(
         assert len(trained) == sum(len(turn.answer) + 1 for turn in kept)
 
 
+def test_an_answer_of_k_tokens_counts_the_root_of_k(packer: Packer) -> None:
+    rows = packer.pack([TURNS, [], TURNS[2:], TURNS[:1]])
+    weight, trained = rows.weight(), rows.labels != IGNORE
+    assert weight.shape == (trained.sum(),)
+    row, column = trained.nonzero(as_tuple=True)
+    counts = [(row == r) & (rows.turn[row, column] == t) for r, t in
+              ((0, 1), (0, 2), (0, 3), (2, 1), (3, 1))]  # fmt: skip
+    answers = [*TURNS, TURNS[2], TURNS[0]]
+    wanted = torch.tensor([(len(turn.answer) + 1) ** 0.5 for turn in answers])
+    assert_close(torch.stack([weight[own].sum() for own in counts]), wanted / wanted.sum())
+    assert all(len(weight[own].unique()) == 1 for own in counts)
+
+
 def test_rows_need_room_for_a_question(tiny_tokenizer: PreTrainedTokenizerFast) -> None:
     with pytest.raises(RecipeError, match="row_tokens: 10 hold no question"):
         Packer(tiny_tokenizer, 10)

@@ -1,11 +1,11 @@
-"""Training, the alignment losses: patches, then slots, learn a video's words without the model.
+"""Training, the alignment losses: gist, then slots, learn a video's words without the model.
 
 The language model is most of a step's cost, and through it the slots learn slowly at first: until
 they hold something of the video, no weights made from them help. So the words of all answers about
 a video are predicted directly, by one linear map into the space of the frozen language model's own
 embeddings (after Joulin et al., "Learning Visual Features from Large Weakly Supervised Data", ECCV
-2016, who predict bags of words): first from the projected patches alone, a twentieth of the cost,
-then from the slots. What a slot knows is then a linear map away from the words that the language
+2016, who predict bags of words): first from the gist alone, a twentieth of the cost, then from the
+slots. What a slot knows is then a linear map away from the words that the language
 model writes, and which of them a question asks for is left to the language model. The maps are
 thrown away after training (docs/decisions/0003).
 
@@ -164,14 +164,15 @@ class QuestionReader(nn.Module):
 
 
 class AlignmentReaders(nn.Module):
-    """Read words from patches and from slots.
+    """Read words from the gist and from the slots.
+
+    One map reads both, so that what the gist has learned is in the slots from the start.
 
     Args:
         embeddings: The language model's, `(v, e)`; frozen.
         width: d.
         words: Of the answers that are trained.
         heads: Attention heads of the reader of questions.
-        pools: Attention pools of the patches beside their mean.
     """
 
     def __init__(
@@ -181,43 +182,24 @@ class AlignmentReaders(nn.Module):
         width: int,
         words: WordStatistics,
         heads: int = 6,
-        pools: int = 4,
     ) -> None:
         super().__init__()
-        self.of_slots = WordReader(embeddings, width=width, words=words)
-        self.of_patches = WordReader(embeddings, width=2 * width, words=words)
-        self.of_questions = QuestionReader(embeddings, width=width, words=words, heads=heads)
-        self.attend = nn.Linear(width, pools)
-        self.value = nn.Linear(width, width)
+        self.words = WordReader(embeddings, width=width, words=words)
+        self.questions = QuestionReader(embeddings, width=width, words=words, heads=heads)
+
+    def gist_loss(self, gist: Float[Tensor, "b d"], bags: Sequence[Bag]) -> Float[Tensor, ""]:
+        """How badly the gist says the words of the answers."""
+        return self.words.loss(gist, bags)
 
     def slot_loss(self, slots: Float[Tensor, "b s d"], bags: Sequence[Bag]) -> Float[Tensor, ""]:
         """How badly the mean of the slots says the words of the answers."""
-        return self.of_slots.loss(slots.mean(dim=1), bags)
+        return self.words.loss(slots.mean(dim=1), bags)
 
     def question_loss(
         self, slots: Float[Tensor, "b s d"], asked: Sequence[AskedWords]
     ) -> Float[Tensor, ""]:
         """How badly the slots answer questions."""
-        return self.of_questions.loss(slots, asked)
-
-    def patch_loss(
-        self,
-        patches: Float[Tensor, "b m d"],
-        key_bias: Float[Tensor, "b m"],
-        bags: Sequence[Bag],
-    ) -> Float[Tensor, ""]:
-        """How badly pooled patches say the words of the answers.
-
-        Args:
-            patches: Projected, without positions.
-            key_bias: log(size) of each token, -inf for padding.
-            bags: The words.
-        """
-        mean = torch.einsum("bm,bmd->bd", key_bias.softmax(dim=1), patches)
-        attention = (self.attend(patches) + key_bias[..., None]).softmax(dim=1)
-        value = self.value(patches).unflatten(-1, (attention.shape[-1], -1))
-        found = torch.einsum("bmh,bmhd->bhd", attention, value).flatten(1)
-        return self.of_patches.loss(torch.cat([mean, found], dim=-1), bags)
+        return self.questions.loss(slots, asked)
 
 
 def bag_loss(

@@ -37,10 +37,8 @@ def evaluate(run: Run, *, answers: bool = True) -> dict[str, float]:
             batch = batches.collate(clips, random.Random(start), ratio)
             queries = run.module.injection(batch.tokens)
             slots = run.module.perception.read(queries)
-            if alignment.patch_steps:
-                patches = run.module.injection.patches(batch.tokens)
-                loss = run.readers.patch_loss(patches, queries.key_bias, batch.bags)
-                totals["patch_loss"].append(loss.item())
+            if alignment.gist_steps:
+                totals["gist_loss"].append(run.readers.gist_loss(queries.gist, batch.bags).item())
             if alignment.of_slots:
                 totals["slot_loss"].append(run.readers.slot_loss(slots, batch.bags).item())
                 totals["question_loss"].append(run.readers.question_loss(slots, batch.asked).item())

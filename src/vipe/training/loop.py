@@ -16,10 +16,10 @@ from vipe.allocator import keep_freed_memory
 from vipe.backbones import load_language_model
 from vipe.data.clip import ClipSource
 from vipe.errors import RecipeError
-from vipe.layers import log_size
 from vipe.model_files import load_weights, save_model
 from vipe.training.alignment import AlignmentReaders, WordStatistics
 from vipe.training.batches import Batch, Batches
+from vipe.training.calibration import calibrate
 from vipe.training.checkpoint import load_checkpoint, save_checkpoint
 from vipe.training.features import FeatureStore
 from vipe.training.held_out import evaluate
@@ -57,7 +57,7 @@ class Run:
     Attributes:
         recipe: What is run.
         module: Injection and perception, which become the model.
-        readers: Read patches and slots for the alignment losses; thrown away at the end.
+        readers: Read gist and slots for the alignment losses; thrown away at the end.
         language: The frozen language model.
         optimizer: AdamW over `module` and `readers`.
         train: Batches of the recipe's sources.
@@ -103,11 +103,15 @@ def train(recipe: Recipe, observer: Observer) -> Path:
         log.write("train", step + 1, values)
         observer.step(step + 1, steps, values)
         finished = step + 1 == steps
-        if run.held_out and ((step + 1) % recipe.held_out.every == 0 or finished):
+        look = bool(run.held_out) and ((step + 1) % recipe.held_out.every == 0 or finished)
+        save = (step + 1) % recipe.checkpoint_every == 0 or finished
+        if look or save:
+            calibrate(run, step + 1)
+        if look:
             scores = evaluate(run, answers=step >= recipe.alignment.before)
             log.write("held_out", step + 1, scores)
             observer.evaluated(step + 1, scores)
-        if (step + 1) % recipe.checkpoint_every == 0 or finished:
+        if save:
             save_checkpoint(folder, step=step + 1, module=run.trained, optimizer=run.optimizer)
             save_model(folder / "model", recipe.config, run.module)
     if done >= steps:
@@ -195,11 +199,10 @@ def train_step(run: Run, batch: Batch, step: int) -> dict[str, float]:
 def _backward(run: Run, batch: Batch, step: int) -> dict[str, float]:
     """The losses of a step, and their gradients."""
     alignment, module = run.recipe.alignment, run.module
-    if step < alignment.patch_steps:
-        patches = module.injection.patches(batch.tokens)
-        loss = run.readers.patch_loss(patches, log_size(batch.tokens.size), batch.bags)
+    if step < alignment.gist_steps:
+        loss = run.readers.gist_loss(module.injection.gist(batch.tokens), batch.bags)
         loss.backward()
-        return {"patch_loss": loss.item()}
+        return {"gist_loss": loss.item()}
     if not any(batch.rows.turns):
         raise RecipeError(
             f"row_tokens: {run.recipe.row_tokens} hold none of the questions of step {step + 1}"
@@ -217,6 +220,7 @@ def _backward(run: Run, batch: Batch, step: int) -> dict[str, float]:
         return values
     with run.language.attached(module.perception.decide(slots)):
         logits, labels = run.language(batch.rows)
-        answered = F.cross_entropy(logits, labels)
-        (alignment.weight * loss + answered).backward()
-    return values | {"loss": answered.item()}
+        answered = F.cross_entropy(logits, labels, reduction="none")
+        weighted = answered @ batch.rows.weight().to(answered)
+        (alignment.weight * loss + weighted).backward()
+    return values | {"loss": answered.mean().item()}

@@ -26,16 +26,21 @@ def make_optimizer(module: nn.Module, config: Optimizer) -> torch.optim.Optimize
 def learning_rate(step: int, recipe: Recipe) -> float:
     """Warm-up to the full rate, then a cosine down to `final` times it.
 
-    The steps that teach the patches have a schedule of their own. Where the language model comes
-    in, it warms up again: its gradients are of another size than those that Adam has averaged, and
-    would undo what was learned.
+    The steps that teach the gist have a schedule of their own, and those that teach the slots
+    after them keep the full rate. Where the language model comes in, it warms up again: its
+    gradients are of another size than those that Adam has averaged, and would undo what was
+    learned.
     """
     config, alignment = recipe.optimizer, recipe.alignment
-    peak, start, end = config.learning_rate, alignment.patch_steps, config.steps
-    if step < alignment.patch_steps:
-        peak, start, end = alignment.patch_learning_rate, 0, alignment.patch_steps
-    since = step - (alignment.before if step >= alignment.before else start)
-    warm = min(1.0, (since + 1) / max(1, config.warmup))
+    if step < alignment.gist_steps:
+        peak, start, end = alignment.gist_learning_rate, 0, alignment.gist_steps
+    elif step < alignment.before:
+        peak, start, end = config.learning_rate, alignment.gist_steps, None
+    else:
+        peak, start, end = config.learning_rate, alignment.before, config.steps
+    warm = min(1.0, (step - start + 1) / max(1, config.warmup))
+    if end is None:
+        return peak * warm
     part = max(0, step - start - config.warmup) / max(1, end - start - config.warmup)
     low = config.final
     return peak * warm * (low + (1 - low) * (1 + math.cos(math.pi * part)) / 2)

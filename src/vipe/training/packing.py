@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vipe.chat import prompt_ids
@@ -62,6 +62,19 @@ class PackedRows:
         reader, read = self.turn[:, :, None], self.turn[:, None, :]
         causal = torch.ones(length, length, dtype=torch.bool).tril()
         return (((read == reader) | (read == _PREFIX)) & causal)[:, None]
+
+    def weight(self) -> Float[Tensor, " n"]:
+        """Return what each of the n trained tokens counts, row by row; sums to 1.
+
+        An answer of k tokens counts √k: were every token alike, a "yes" would count a sixth of a
+        caption, and "yes" and "no" are learned last.
+        """
+        trained = self.labels != IGNORE
+        row = torch.arange(len(self.labels))[:, None].expand_as(self.turn)
+        # Each turn of each row has a number of its own.
+        answer = (row * (self.turn.max() + 1) + self.turn)[trained]
+        weight = torch.bincount(answer)[answer].float().rsqrt()
+        return weight / weight.sum()
 
 
 class Packer:

@@ -117,15 +117,15 @@ class Alignment(_Part):
     """The alignment losses (`vipe.training.alignment`), which come before the language model.
 
     Attributes:
-        patch_steps: Steps that teach the projection of patches alone.
-        patch_learning_rate: Of those, with a warm-up and a cosine of their own.
+        gist_steps: Steps that teach the gist of a video alone.
+        gist_learning_rate: Of those, with a warm-up and a cosine of their own.
         steps: Steps after them that teach the slots.
         weight: Of the slots' losses beside the language model's, after that.
         merge_ratio: Of all steps before the language model; the more is merged, the faster.
     """
 
-    patch_steps: int = Field(default=0, ge=0)
-    patch_learning_rate: float = Field(default=1e-3, gt=0)
+    gist_steps: int = Field(default=0, ge=0)
+    gist_learning_rate: float = Field(default=1e-3, gt=0)
     steps: int = Field(default=0, ge=0)
     weight: float = Field(default=0.0, ge=0)
     merge_ratio: float = Field(default=0.8, ge=0, lt=1)
@@ -133,7 +133,7 @@ class Alignment(_Part):
     @property
     def before(self) -> int:
         """Steps before the language model comes in."""
-        return self.patch_steps + self.steps
+        return self.gist_steps + self.steps
 
     @property
     def of_slots(self) -> bool:

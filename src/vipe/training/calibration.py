@@ -1,0 +1,36 @@
+"""Training, before a look at held-out clips or a save: the norms' statistics made exact.
+
+`VideoNorm` keeps running statistics of what it normalises. What all videos share has no gradient
+there, so it drifts as fast as the learning rate lets it, and an average over past steps lags
+behind: after 500 steps the slots of a held-out batch had a standard deviation of 2.4 in place of
+1, and the loss was 5.0 in place of 3.0. So the statistics are computed anew from the latest
+batches and the present weights (Wu and Johnson, "Rethinking 'Batch' in BatchNorm", 2021, sect. 3:
+precise BatchNorm).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+if TYPE_CHECKING:
+    from vipe.training.loop import Run
+
+_BATCHES = 8
+
+
+@torch.no_grad()
+def calibrate(run: Run, steps: int) -> None:
+    """Compute the statistics of all norms over the last batches of so many steps."""
+    norms = [module for module in run.module.modules() if isinstance(module, nn.BatchNorm1d)]
+    usual = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean over all batches that follow
+    run.module.train()
+    for step in range(max(0, steps - _BATCHES), steps):
+        run.module.perception.read(run.module.injection(run.train[step].tokens))
+    for norm, momentum in zip(norms, usual, strict=True):
+        norm.momentum = momentum

@@ -1,0 +1,75 @@
+"""Calibration: the norms' statistics are those of the latest batches under the present weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+import tiny
+from vipe import ViPEConfig
+from vipe.training import loop, recipe
+from vipe.training.calibration import calibrate
+from vipe.training.loop import Run
+from vipe.training.recipe import Recipe
+
+
+class Quiet:
+    def encoding(self, done: int, total: int) -> None: ...
+    def step(self, step: int, total: int, values: dict[str, float]) -> None: ...
+    def evaluated(self, step: int, values: dict[str, float]) -> None: ...
+
+
+@pytest.fixture
+def run(tiny_config: ViPEConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setattr(recipe.Scenes, "build", lambda *_: tiny.ColourClips())
+    values: dict[str, Any] = {
+        "name": "run",
+        "model": tiny_config.to_dict(),
+        "cache": tmp_path,
+        "runs": tmp_path,
+        "sources": [{"clips": 5, "source": {"kind": "scenes"}}],
+        "optimizer": {"steps": 20},
+        "row_tokens": 150,
+    }
+    return loop.build(Recipe.model_validate(values), Quiet())
+
+
+def norms(run: Run) -> dict[str, nn.BatchNorm1d]:
+    modules = run.module.named_modules()
+    return {name: m for name, m in modules if isinstance(m, nn.BatchNorm1d)}
+
+
+def test_the_statistics_are_those_of_the_latest_batches(run: Run) -> None:
+    inputs: dict[str, list[torch.Tensor]] = {name: [] for name in norms(run)}
+    for name, norm in norms(run).items():
+        norm.register_forward_pre_hook(lambda _, x, name=name: inputs[name].append(x[0]))
+    calibrate(run, 12)
+    assert len(inputs) == 2, "of the gist and of the slots"
+    for name, norm in norms(run).items():
+        seen = inputs[name]
+        assert len(seen) == 8
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        assert_close(norm.running_mean, torch.stack([x.mean(0) for x in seen]).mean(0))
+        assert_close(norm.running_var, torch.stack([x.var(0) for x in seen]).mean(0))
+    gists = torch.cat([run.module.injection.eval().gist(run.train[s].tokens) for s in range(4, 12)])
+    assert gists.mean().abs() < 0.01
+    assert 0.8 < gists.std() < 1.1
+
+
+def test_nothing_else_changes_and_it_can_be_done_again(run: Run) -> None:
+    parameters = {name: p.clone() for name, p in run.module.named_parameters()}
+    momenta = [norm.momentum for norm in norms(run).values()]
+    calibrate(run, 1)
+    once = {name: value.clone() for name, value in run.module.state_dict().items()}
+    calibrate(run, 1)
+    for name, value in run.module.state_dict().items():
+        assert torch.equal(value, once[name]), name
+    assert all(torch.equal(p, parameters[n]) for n, p in run.module.named_parameters())
+    assert [norm.momentum for norm in norms(run).values()] == momenta
+    assert all(momenta)
