@@ -121,6 +121,19 @@ def test_a_picture_has_a_position_too() -> None:
     assert (positions[0, 0] - positions[0, 1]).abs().max() > 0.1
 
 
+def test_a_picture_is_where_the_one_frame_of_a_short_video_is() -> None:
+    # Training has stills as videos of a length, their frame in the middle; a file has no length.
+    tokens = tiny.tokens(1, 4)
+    space = tokens.centre * torch.tensor([0.0, 1.0, 1.0])
+    picture = replace(tokens, centre=space, duration=torch.zeros(1))
+    short = replace(
+        tokens, centre=space + torch.tensor([5e-3, 0, 0]), duration=torch.full((1,), 1e-2)
+    )
+    encoding = PositionEncoding(5, 32)
+    # Seen: 0.04, of the time in seconds; at the start of a video it would be 0.95.
+    assert (encoding(picture) - encoding(short)).abs().max() < 0.2
+
+
 def test_heads_must_divide_the_width() -> None:
     with pytest.raises(ValueError, match="width 10 does not divide into 4 heads"):
         InjectionConfig(width=10, heads=4)

@@ -170,10 +170,12 @@ class PositionEncoding(nn.Module):
     def forward(self, tokens: VisualTokens) -> Float[Tensor, "b m d"]:
         """Return one vector a token."""
         second, y, x = tokens.centre.unbind(-1)
-        length = tokens.duration[:, None].clamp_min(1e-3)
+        length = tokens.duration[:, None]
+        # A picture has no length: it is in the middle of it, as the one frame of a video is.
+        share = torch.where(length > 0, second / length.clamp_min(1e-3), 0.5)
         coordinates = torch.stack(
             [
-                (second / length).clamp(0, 1) * 2 - 1,
+                share.clamp(0, 1) * 2 - 1,
                 y * 2 - 1,
                 x * 2 - 1,
                 torch.log1p(second) / 4,
