@@ -59,11 +59,17 @@ class VideoNorm(nn.Module):
     first grows what all videos share until the video is a seventh of a slot
     (docs/decisions/0003): here that direction has no gradient. The learned gain of each slot and
     channel lets layers that share a head read the same content differently.
+
+    Args:
+        slots: s.
+        width: d.
+        spread: Standard deviation of the gains at the start, around 1.
     """
 
-    def __init__(self, slots: int, width: int) -> None:
+    def __init__(self, slots: int, width: int, *, spread: float = 0.0) -> None:
         super().__init__()
         self.norm = nn.BatchNorm1d(slots * width, momentum=0.05)
+        nn.init.normal_(self.norm.weight, mean=1.0, std=spread)
 
     def forward(self, x: Float[Tensor, "b s d"]) -> Float[Tensor, "b s d"]:
         """Normalise; a batch of one video in training uses the running statistics."""

@@ -118,7 +118,9 @@ class Perception(nn.Module):
             CrossBlock(config.width, config.heads, start=(3 * config.depth) ** -0.5)
             for _ in range(config.depth)
         )
-        self.norm = VideoNorm(len(targets), config.width)
+        # Layers share a head: with equal gains, a channel of what the slots read would write the
+        # same r directions into every layer, and words be told apart by r numbers in all.
+        self.norm = VideoNorm(len(targets), config.width, spread=1.0)
         self.heads_A = self._heads(0) if "A" in config.factor else None
         self.heads_B = self._heads(1) if "B" in config.factor else None
         self.static = nn.ParameterDict(

@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from transformers import PreTrainedTokenizerFast
 import tiny
 from vipe.data.clip import Clip
 from vipe.merging import MergeConfig, VisualTokens
-from vipe.training.batches import Batch, Batches, _order, _turns
+from vipe.training.batches import Batch, Batches, Phase, _order, _turns
 from vipe.training.features import FeatureStore
 from vipe.training.packing import Packer
 
@@ -35,13 +36,16 @@ def make(
     seed: int = 0,
     sources: list[tuple[tiny.ColourClips, int]] | None = None,
     ratios: tuple[float, ...] = (0.0, 0.5, 0.8),
+    before: Sequence[Phase] = (),
 ) -> Batches:
+    sources = sources or [(tiny.ColourClips(), 2), (tiny.ColourClips(["red", "blue", "white"]), 1)]
+    phase = Phase(clips=tuple(count for _, count in sources), merge_ratios=ratios)
     return Batches(
-        sources or [(tiny.ColourClips(), 2), (tiny.ColourClips(["red", "blue", "white"]), 1)],  # type: ignore[arg-type]
+        [source for source, _ in sources],  # type: ignore[misc]
         store,
         Packer(tokenizer, 200),
         merging=MergeConfig(frames_per_clip=3, budget=9),
-        merge_ratios=ratios,
+        phases=[*before, phase],
         seed=seed,
     )
 
@@ -164,13 +168,37 @@ def test_a_ratio_is_drawn_for_each_step(
         assert {batches[step].tokens.count for step in range(12)} == wanted
 
 
-def test_steps_before_the_language_model_have_a_ratio_of_their_own(
+def test_each_phase_has_its_ratios_and_clips(
     store: FeatureStore, tiny_tokenizer: PreTrainedTokenizerFast
 ) -> None:
     source = tiny.ColourClips(["red"], stills=[2])
-    batches = make(store, tiny_tokenizer, sources=[(source, 1)], ratios=(0.0,))
-    batches.aligned, batches.aligned_ratio = 2, 0.5
-    assert [batches[step].tokens.count for step in range(4)] == [4, 4, 8, 8]
+    first = Phase(clips=(3,), merge_ratios=(0.5,), steps=2)
+    never = Phase(clips=(9,), merge_ratios=(0.9,), steps=0)
+    batches = make(
+        store, tiny_tokenizer, sources=[(source, 1)], ratios=(0.0,), before=[first, never]
+    )
+    shapes = [(len(batches[i].tokens), batches[i].tokens.count) for i in range(4)]
+    assert shapes == [(3, 4), (3, 4), (1, 8), (1, 8)]
+
+
+def test_a_phase_goes_on_with_the_clips_that_the_one_before_left(
+    store: FeatureStore, tiny_tokenizer: PreTrainedTokenizerFast
+) -> None:
+    source = Noting(6)
+    first = Phase(clips=(2,), merge_ratios=(0.5,), steps=2)
+    batches = make(store, tiny_tokenizer, sources=[(source, 1)], before=[first])
+    for step in range(4):
+        batches[step]
+    assert sorted(source.asked) == [(0, i) for i in range(6)]
+
+
+def test_a_step_beyond_the_last_phase_is_an_error(
+    store: FeatureStore, tiny_tokenizer: PreTrainedTokenizerFast
+) -> None:
+    batches = make(store, tiny_tokenizer)
+    batches.phases = (Phase(clips=(1, 1), merge_ratios=(0.5,), steps=3),)
+    with pytest.raises(IndexError, match="step 3: the phases have 3 steps"):
+        batches[3]
 
 
 def test_the_words_of_a_step_are_those_of_its_batch(

@@ -2,41 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
-import pytest
 import torch
 from torch import nn
 from torch.testing import assert_close
 
-import tiny
-from vipe import ViPEConfig
-from vipe.training import loop, recipe
 from vipe.training.calibration import calibrate
 from vipe.training.loop import Run
-from vipe.training.recipe import Recipe
-
-
-class Quiet:
-    def encoding(self, done: int, total: int) -> None: ...
-    def step(self, step: int, total: int, values: dict[str, float]) -> None: ...
-    def evaluated(self, step: int, values: dict[str, float]) -> None: ...
-
-
-@pytest.fixture
-def run(tiny_config: ViPEConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setattr(recipe.Scenes, "build", lambda *_: tiny.ColourClips())
-    values: dict[str, Any] = {
-        "name": "run",
-        "model": tiny_config.to_dict(),
-        "cache": tmp_path,
-        "runs": tmp_path,
-        "sources": [{"clips": 5, "source": {"kind": "scenes"}}],
-        "optimizer": {"steps": 20},
-        "row_tokens": 150,
-    }
-    return loop.build(Recipe.model_validate(values), Quiet())
 
 
 def norms(run: Run) -> dict[str, nn.BatchNorm1d]:
@@ -73,3 +44,11 @@ def test_nothing_else_changes_and_it_can_be_done_again(run: Run) -> None:
     assert all(torch.equal(p, parameters[n]) for n, p in run.module.named_parameters())
     assert [norm.momentum for norm in norms(run).values()] == momenta
     assert all(momenta)
+
+
+def test_while_the_gist_alone_is_trained_its_norm_alone_is_calibrated(run: Run) -> None:
+    alignment = run.recipe.alignment.model_copy(update={"gist_steps": 12})
+    run.recipe = run.recipe.model_copy(update={"alignment": alignment})
+    calibrate(run, 12)
+    counts = {name: norm.num_batches_tracked.item() for name, norm in norms(run).items()}  # type: ignore[union-attr]
+    assert counts == {"injection.gist_norm.norm": 8, "perception.norm.norm": 0}

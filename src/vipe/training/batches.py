@@ -33,35 +33,45 @@ class Batch:
     asked: tuple[AskedWords, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """Steps whose batches are drawn alike.
+
+    Attributes:
+        clips: Of each source in every batch.
+        merge_ratios: One is drawn for each step.
+        steps: How many; None for all that follow.
+    """
+
+    clips: tuple[int, ...]
+    merge_ratios: tuple[float, ...]
+    steps: int | None = None
+
+
 class Batches:
     """The batches of a run.
 
     Args:
-        sources: Each source with the number of clips it has in every batch.
+        sources: Where clips come from; each goes through all of its clips before any comes again.
         features: Holds the features of all their entries.
         packer: Packs the questions.
-        merging: How tokens merge; the ratio is drawn for each step from `merge_ratios`.
-        merge_ratios: See above.
-        aligned: The first so many steps merge by `aligned_ratio` instead.
-        aligned_ratio: See above.
+        merging: How tokens merge; the ratio is a phase's.
+        phases: One after another; the last has no end.
         seed: Draws the order, the questions and the answers.
     """
 
     def __init__(
         self,
-        sources: Sequence[tuple[ClipSource, int]],
+        sources: Sequence[ClipSource],
         features: FeatureStore,
         packer: Packer,
         *,
         merging: MergeConfig,
-        merge_ratios: Sequence[float],
+        phases: Sequence[Phase],
         seed: int,
-        aligned: int = 0,
-        aligned_ratio: float = 0.0,
     ) -> None:
         self.sources, self.features, self.packer = list(sources), features, packer
-        self.merging, self.merge_ratios, self.seed = merging, tuple(merge_ratios), seed
-        self.aligned, self.aligned_ratio = aligned, aligned_ratio
+        self.merging, self.phases, self.seed = merging, tuple(phases), seed
 
     def __getitem__(self, step: int) -> Batch:
         """Return the batch of a step, always the same."""
@@ -76,14 +86,26 @@ class Batches:
     def _draw(self, step: int) -> tuple[list[Clip], float, random.Random]:
         """The clips of a step, its merge ratio, and what draws its questions."""
         rng = random.Random(f"{self.seed}/{step}")
+        phase, before, passed = self._phase(step)
         clips: list[Clip] = []
-        for number, (source, count) in enumerate(self.sources):
-            for place in range(step * count, (step + 1) * count):
+        for number, source in enumerate(self.sources):
+            count = phase.clips[number]
+            first = passed[number] + (step - before) * count
+            for place in range(first, first + count):
                 epoch, at = divmod(place, len(source))
                 order = _order(f"{self.seed}/{number}/{epoch}", len(source))
                 clips.append(source.clip(int(order[at]), epoch))
-        ratio = self.aligned_ratio if step < self.aligned else rng.choice(self.merge_ratios)
-        return clips, ratio, rng
+        return clips, rng.choice(phase.merge_ratios), rng
+
+    def _phase(self, step: int) -> tuple[Phase, int, list[int]]:
+        """The phase of a step, the steps before it, and the clips of each source in those."""
+        before, passed = 0, [0] * len(self.sources)
+        for phase in self.phases:
+            if phase.steps is None or step < before + phase.steps:
+                return phase, before, passed
+            before += phase.steps
+            passed = [n + phase.steps * m for n, m in zip(passed, phase.clips, strict=True)]
+        raise IndexError(f"step {step}: the phases have {before} steps")
 
     def collate(self, clips: Sequence[Clip], rng: random.Random, merge_ratio: float) -> Batch:
         """Make the batch of some clips."""

@@ -23,7 +23,10 @@ _BATCHES = 8
 
 @torch.no_grad()
 def calibrate(run: Run, steps: int) -> None:
-    """Compute the statistics of all norms over the last batches of so many steps."""
+    """Compute the statistics of the norms over the last batches of so many steps.
+
+    While the gist alone is trained, those of the slots stay as they start.
+    """
     norms = [module for module in run.module.modules() if isinstance(module, nn.BatchNorm1d)]
     usual = [norm.momentum for norm in norms]
     for norm in norms:
@@ -31,6 +34,10 @@ def calibrate(run: Run, steps: int) -> None:
         norm.momentum = None  # the mean over all batches that follow
     run.module.train()
     for step in range(max(0, steps - _BATCHES), steps):
-        run.module.perception.read(run.module.injection(run.train[step].tokens))
+        tokens = run.train[step].tokens
+        if steps <= run.recipe.alignment.gist_steps:
+            run.module.injection.gist(tokens)
+        else:
+            run.module.perception.read(run.module.injection(tokens))
     for norm, momentum in zip(norms, usual, strict=True):
         norm.momentum = momentum

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,41 +18,51 @@ if TYPE_CHECKING:
 
 
 @torch.no_grad()
-def evaluate(run: Run, *, answers: bool = True) -> dict[str, float]:
+def evaluate(run: Run, step: int) -> dict[str, float]:
     """Look at held-out clips: the losses, and by kind the share of answers given word for word.
 
-    An answer counts when each of its tokens is the likeliest after those before it, which is when
-    greedy decoding gives it; of several right answers one is drawn, the same every time.
+    What the steps so far have not trained is not looked at. An answer counts when each of its
+    tokens is the likeliest after those before it, which is when greedy decoding gives it; of
+    several right answers one is drawn, the same every time.
     """
     run.module.eval()
-    ratio, alignment = run.recipe.config.merging.merge_ratio, run.recipe.alignment
+    ratio = run.recipe.config.merging.merge_ratio
     scores: dict[str, float] = {}
     for name, batches in run.held_out.items():
-        (source, _), size = batches.sources[0], sum(count for _, count in run.train.sources)
+        source, size = batches.sources[0], sum(run.train.phases[-1].clips)
         totals: dict[str, list[float]] = defaultdict(list)
-        exact: dict[str, list[float]] = defaultdict(list)
         for start in range(0, run.recipe.held_out.clips, size):
             # No place beyond the last: the features of those before it are all there is.
             places = range(start, min(start + size, run.recipe.held_out.clips))
             clips = [source.clip(i % len(source)) for i in places]
             batch = batches.collate(clips, random.Random(start), ratio)
-            queries = run.module.injection(batch.tokens)
-            slots = run.module.perception.read(queries)
-            if alignment.gist_steps:
-                totals["gist_loss"].append(run.readers.gist_loss(queries.gist, batch.bags).item())
-            if alignment.of_slots:
-                totals["slot_loss"].append(run.readers.slot_loss(slots, batch.bags).item())
-                totals["question_loss"].append(run.readers.question_loss(slots, batch.asked).item())
-            if not answers:
-                continue
-            with run.language.attached(run.module.perception.decide(slots)):
-                logits, labels = run.language(batch.rows)
-            totals["loss"].append(F.cross_entropy(logits, labels).item())
-            for kind, right in _exact(batch, logits.argmax(-1) == labels):
-                exact[kind].append(right)
-        for kind, values in [*totals.items(), *sorted(exact.items())]:
-            scores[f"{name}/{kind}"] = sum(values) / len(values)
+            for kind, value in _look(run, batch, step):
+                totals[kind].append(value)
+        scores |= {f"{name}/{kind}": sum(values) / len(values) for kind, values in totals.items()}
     return scores
+
+
+def _look(run: Run, batch: Batch, step: int) -> Iterator[tuple[str, float]]:
+    """The losses of one batch, then every answer's kind and whether it is right."""
+    alignment, readers = run.recipe.alignment, run.readers
+    if step <= alignment.gist_steps:
+        gist = run.module.injection.gist(batch.tokens)
+        yield "gist_loss", readers.gist_loss(gist, batch.bags).item()
+        yield "question_loss", readers.question_loss(gist[:, None], batch.asked).item()
+        return
+    queries = run.module.injection(batch.tokens)
+    slots = run.module.perception.read(queries)
+    if alignment.gist_steps:
+        yield "gist_loss", readers.gist_loss(queries.gist, batch.bags).item()
+    if alignment.of_slots:
+        yield "slot_loss", readers.slot_loss(slots, batch.bags).item()
+        yield "question_loss", readers.question_loss(slots, batch.asked).item()
+    if step <= alignment.before:
+        return
+    with run.language.attached(run.module.perception.decide(slots)):
+        logits, labels = run.language(batch.rows)
+    yield "loss", F.cross_entropy(logits, labels).item()
+    yield from sorted(_exact(batch, logits.argmax(-1) == labels))
 
 
 def _exact(batch: Batch, right: torch.Tensor) -> list[tuple[str, float]]:

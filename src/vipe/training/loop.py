@@ -18,7 +18,7 @@ from vipe.data.clip import ClipSource
 from vipe.errors import RecipeError
 from vipe.model_files import load_weights, save_model
 from vipe.training.alignment import AlignmentReaders, WordStatistics
-from vipe.training.batches import Batch, Batches
+from vipe.training.batches import Batch, Batches, Phase
 from vipe.training.calibration import calibrate
 from vipe.training.checkpoint import load_checkpoint, save_checkpoint
 from vipe.training.features import FeatureStore
@@ -28,9 +28,11 @@ from vipe.training.log import RunLog
 from vipe.training.optimizer import learning_rate, make_optimizer
 from vipe.training.packing import Packer
 from vipe.training.recipe import Recipe
+from vipe.training.static_start import start_static
 from vipe.vision import VideoToWeights
 
 _COUNTED_STEPS = 200
+_STATIC_BATCHES = 4
 
 
 @runtime_checkable
@@ -91,7 +93,11 @@ def train(recipe: Recipe, observer: Observer) -> Path:
     keep_freed_memory()
     run = build(recipe, observer)
     folder, steps = recipe.folder, recipe.optimizer.steps
-    done = load_checkpoint(folder, module=run.trained, optimizer=run.optimizer) or 0
+    done = load_checkpoint(folder, module=run.trained, optimizer=run.optimizer)
+    if done is None:
+        if recipe.start is None:
+            _start_static(run)
+        done = 0
     log = RunLog(folder, resume_at=done)
     last = time.monotonic()
     for step, batch in run.train.stream(done, steps):
@@ -108,7 +114,7 @@ def train(recipe: Recipe, observer: Observer) -> Path:
         if look or save:
             calibrate(run, step + 1)
         if look:
-            scores = evaluate(run, answers=step >= recipe.alignment.before)
+            scores = evaluate(run, step + 1)
             log.write("held_out", step + 1, scores)
             observer.evaluated(step + 1, scores)
         if save:
@@ -125,10 +131,10 @@ def build(recipe: Recipe, observer: Observer) -> Run:
     config = recipe.config
     encoder = config.encoder.build()
     features = FeatureStore.for_encoder(recipe.cache or user_cache_path("vipe"), encoder)
-    sources = [(share.source.build(recipe.data), share.clips) for share in recipe.sources]
+    sources = [share.source.build(recipe.data) for share in recipe.sources]
     held_out = {name: source.build(recipe.data) for name, source in recipe.held_out.sources.items()}
     count = recipe.held_out.clips
-    for source, _ in sources:
+    for source in sources:
         features.add(source, encoder, progress=observer.encoding)
     for source in held_out.values():
         keys = {shot.key for i in range(count) for shot in source.clip(i % len(source)).shots}
@@ -142,19 +148,12 @@ def build(recipe: Recipe, observer: Observer) -> Run:
     embeddings: Any = model.get_input_embeddings().weight
     packer = Packer(tokenizer, recipe.row_tokens)
 
-    def batches(sources: list[tuple[ClipSource, int]]) -> Batches:
+    def batches(sources: list[ClipSource], phases: list[Phase]) -> Batches:
         return Batches(
-            sources,
-            features,
-            packer,
-            merging=config.merging,
-            merge_ratios=recipe.merge_ratios,
-            seed=recipe.seed,
-            aligned=recipe.alignment.before,
-            aligned_ratio=recipe.alignment.merge_ratio,
+            sources, features, packer, merging=config.merging, phases=phases, seed=recipe.seed
         )
 
-    train_batches = batches(sources)
+    train_batches = batches(sources, _phases(recipe))
     bags = [bag for step in range(_COUNTED_STEPS) for bag in train_batches.bags(step)]
     readers = AlignmentReaders(
         embeddings,
@@ -174,8 +173,28 @@ def build(recipe: Recipe, observer: Observer) -> Run:
         ),
         optimizer=make_optimizer(nn.ModuleList([module, readers]), recipe.optimizer),
         train=train_batches,
-        held_out={name: batches([(source, 1)]) for name, source in held_out.items()},
+        held_out={name: batches([source], []) for name, source in held_out.items()},
     )
+
+
+def _phases(recipe: Recipe) -> list[Phase]:
+    alignment = recipe.alignment
+    clips = tuple(share.clips for share in recipe.sources)
+    return [
+        Phase(
+            clips=tuple(share.gist_clips or share.clips for share in recipe.sources),
+            merge_ratios=alignment.merge_ratios,
+            steps=alignment.gist_steps,
+        ),
+        Phase(clips=clips, merge_ratios=alignment.merge_ratios, steps=alignment.steps),
+        Phase(clips=clips, merge_ratios=recipe.merge_ratios),
+    ]
+
+
+def _start_static(run: Run) -> None:
+    first = run.recipe.alignment.before
+    rows = (run.train[step].rows for step in range(first, first + _STATIC_BATCHES))
+    start_static(run.module.perception, run.language, rows)
 
 
 def train_step(run: Run, batch: Batch, step: int) -> dict[str, float]:
@@ -199,14 +218,16 @@ def train_step(run: Run, batch: Batch, step: int) -> dict[str, float]:
 def _backward(run: Run, batch: Batch, step: int) -> dict[str, float]:
     """The losses of a step, and their gradients."""
     alignment, module = run.recipe.alignment, run.module
-    if step < alignment.gist_steps:
-        loss = run.readers.gist_loss(module.injection.gist(batch.tokens), batch.bags)
-        loss.backward()
-        return {"gist_loss": loss.item()}
     if not any(batch.rows.turns):
         raise RecipeError(
             f"row_tokens: {run.recipe.row_tokens} hold none of the questions of step {step + 1}"
         )
+    if step < alignment.gist_steps:
+        gist = module.injection.gist(batch.tokens)
+        words = run.readers.gist_loss(gist, batch.bags)
+        asked = run.readers.question_loss(gist[:, None], batch.asked)
+        (words + asked).backward()
+        return {"gist_loss": words.item(), "question_loss": asked.item()}
     slots = module.perception.read(module.injection(batch.tokens))
     values: dict[str, float] = {}
     loss = slots.new_zeros(())

@@ -95,9 +95,15 @@ Source = Annotated[Scenes | SceneJoins | Photographs, Field(discriminator="kind"
 
 
 class Share(_Part):
-    """A source, and how many clips of every batch are its own."""
+    """A source, and how many clips of every batch are its own.
+
+    Attributes:
+        gist_clips: Of the batches that teach the gist alone, where a clip costs a fraction; as
+            many as `clips` by default.
+    """
 
     clips: int = Field(ge=1)
+    gist_clips: int | None = Field(default=None, ge=1)
     source: Source
 
 
@@ -121,14 +127,15 @@ class Alignment(_Part):
         gist_learning_rate: Of those, with a warm-up and a cosine of their own.
         steps: Steps after them that teach the slots.
         weight: Of the slots' losses beside the language model's, after that.
-        merge_ratio: Of all steps before the language model; the more is merged, the faster.
+        merge_ratios: One is drawn for each step before the language model; the more is merged, the
+            faster.
     """
 
     gist_steps: int = Field(default=0, ge=0)
     gist_learning_rate: float = Field(default=1e-3, gt=0)
     steps: int = Field(default=0, ge=0)
     weight: float = Field(default=0.0, ge=0)
-    merge_ratio: float = Field(default=0.8, ge=0, lt=1)
+    merge_ratios: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = Field((0.8,), min_length=1)
 
     @property
     def before(self) -> int:

@@ -1,0 +1,35 @@
+"""A run on plain colours and tiny models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tiny
+from vipe import ViPEConfig
+from vipe.training import loop, recipe
+from vipe.training.loop import Run
+from vipe.training.recipe import Recipe
+
+
+class Quiet:
+    def encoding(self, done: int, total: int) -> None: ...
+    def step(self, step: int, total: int, values: dict[str, float]) -> None: ...
+    def evaluated(self, step: int, values: dict[str, float]) -> None: ...
+
+
+@pytest.fixture
+def run(tiny_config: ViPEConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setattr(recipe.Scenes, "build", lambda *_: tiny.ColourClips())
+    values: dict[str, Any] = {
+        "name": "run",
+        "model": tiny_config.to_dict(),
+        "cache": tmp_path,
+        "runs": tmp_path,
+        "sources": [{"clips": 5, "source": {"kind": "scenes"}}],
+        "optimizer": {"steps": 20},
+        "row_tokens": 150,
+    }
+    return loop.build(Recipe.model_validate(values), Quiet())
