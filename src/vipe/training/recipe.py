@@ -22,6 +22,8 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+MergeRatios = Annotated[tuple[Annotated[float, Field(ge=0, lt=1)], ...], Field(min_length=1)]
+
 SceneKind = Literal["still", "move", "change", "pair", "several", "copies", "sequence"]
 
 
@@ -135,7 +137,7 @@ class Alignment(_Part):
     gist_learning_rate: float = Field(default=1e-3, gt=0)
     steps: int = Field(default=0, ge=0)
     weight: float = Field(default=0.0, ge=0)
-    merge_ratios: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = Field((0.8,), min_length=1)
+    merge_ratios: MergeRatios = (0.8,)
 
     @property
     def before(self) -> int:
@@ -189,7 +191,7 @@ class Recipe(_Part):
     optimizer: Optimizer
     alignment: Alignment = Alignment()
     row_tokens: int = Field(default=128, ge=1)
-    merge_ratios: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = Field((0.5,), min_length=1)
+    merge_ratios: MergeRatios = (0.5,)
     precision: Literal["float32", "bfloat16", "int8"] = "float32"
     compile: bool = False
     checkpoint_every: int = Field(default=50, ge=1)
