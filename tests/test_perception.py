@@ -95,9 +95,19 @@ def test_slots_start_from_the_gist(tiny_language_model: LlamaForCausalLM) -> Non
     read = perception.read(
         PerceptualQueries(values=torch.randn(200, 6, 32), key_bias=torch.zeros(200, 6), gist=gist)
     )
-    # Per slot, over videos: most of the variance is the gist's (correlation seen: 0.86).
-    correlation = (read * gist[:, None]).mean(0)
-    assert correlation.mean() > 0.8
+    # Per slot, over videos: most of the variance is the gist's (correlation seen: 0.95).
+    gains = perception.norm.norm.weight.view(read.shape[1:])
+    correlation = (read / gains * gist[:, None]).mean(0)
+    assert correlation.mean() > 0.85
+
+
+def test_layers_hear_each_channel_differently(tiny_language_model: LlamaForCausalLM) -> None:
+    perception = PerceptionConfig(width=96, heads=2).build(tiny_language_model, name="tiny")
+    gains = perception.norm.norm.weight.view(len(perception.targets), 96)
+    # A channel's gains over the layers are no multiple of another channel's.
+    assert torch.linalg.matrix_rank(gains) == len(perception.targets)
+    assert gains.mean().item() == pytest.approx(1, abs=0.2)
+    assert gains.std().item() == pytest.approx(1, abs=0.2)
 
 
 def test_a_static_factor_is_shared_by_all_videos(tiny_language_model: LlamaForCausalLM) -> None:

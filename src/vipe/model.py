@@ -24,6 +24,7 @@ from vipe.frames.reading import Readable
 from vipe.frames.values import ByteStream
 from vipe.generation import Decoding, TextStream, generate, iterate
 from vipe.merging import HierarchicalMerge, MergeConfig
+from vipe.scoring import log_likelihoods
 from vipe.vision import VideoToWeights
 from vipe.weights import PerceptualWeights
 
@@ -219,6 +220,30 @@ class ViPE:
         prompts = [prompt_ids(self.tokenizer, question) for question in questions]
         with seen.attached_to(self.language_model):
             return generate(self.language_model, self.tokenizer, prompts, decoding or Decoding())
+
+    def score(
+        self, seen: PerceptualWeights, question: Question, answers: Sequence[str]
+    ) -> list[float]:
+        """Return how likely each of some answers to a question about one video is.
+
+        Args:
+            seen: What `see` returned, or a loaded adapter.
+            question: The question, or the turns of a conversation that ends with one.
+            answers: Any texts.
+
+        Returns:
+            log p(answer) of each, in nats, the end of the answer included.
+
+        Raises:
+            AdapterError: `seen` was made for another language model.
+            ValueError: There is more than one video.
+        """
+        if len(seen) != 1:
+            raise ValueError(f"{len(seen)} videos but 1 question")
+        prompts = [prompt_ids(self.tokenizer, question)] * len(answers)
+        one = seen[0] if seen.is_batched else seen
+        with one.attached_to(self.language_model):
+            return log_likelihoods(self.language_model, self.tokenizer, prompts, answers).tolist()
 
     def stream(
         self, seen: PerceptualWeights, question: Question, *, decoding: Decoding | None = None

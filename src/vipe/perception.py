@@ -114,8 +114,8 @@ class Perception(nn.Module):
         self.config, self.targets, self.language_model = config, dict(targets), name
         self.slots = nn.Parameter(torch.randn(len(targets), config.width))
         self.blocks = nn.ModuleList(
-            # All that the blocks add is about as large as the gist that a slot starts from.
-            CrossBlock(config.width, config.heads, start=(3 * config.depth) ** -0.5)
+            # All that the blocks add is about half of the gist that a slot starts from.
+            CrossBlock(config.width, config.heads, start=(12 * config.depth) ** -0.5)
             for _ in range(config.depth)
         )
         # Layers share a head: with equal gains, a channel of what the slots read would write the

@@ -225,6 +225,22 @@ def test_eval_of_a_part(command: Command, model_folder: Path, rows: Path) -> Non
     assert json.loads(done.out)["n"] == 1
 
 
+def test_compare_ends_with_one_object(command: Command, tmp_path: Path) -> None:
+    files = [tmp_path / "first.jsonl", tmp_path / "second.jsonl"]
+    for file, answers in zip(files, (["no", "a cat"], ["yes", "a cat"]), strict=True):
+        records = [
+            {"video": f"{i}.mp4", "question": "?", "kind": "k", "accept": ["yes"], "answer": answer}
+            for i, answer in enumerate(answers)
+        ]
+        file.write_text("".join(json.dumps(record) + "\n" for record in records))
+    done = command("compare", *files)
+    assert (done.status, done.err) == (0, "")
+    found = json.loads(done.out.splitlines()[-1])
+    assert found["accuracy"]["difference"] == 0.5
+    assert found["by_kind"]["k"] == found["accuracy"]
+    assert found["cider"] is None
+
+
 # train, scenes, photographs --------------------------------------------------------------------
 
 
@@ -292,7 +308,7 @@ def test_version_and_help(command: Command) -> None:
     for arguments in ((), ("--help",)):
         done = command(*arguments)
         assert done.status == 0
-        for name in ("ask", "see", "chat", "train", "eval", "scenes", "photographs"):
+        for name in ("ask", "see", "chat", "train", "eval", "compare", "scenes", "photographs"):
             assert f" {name} " in done.out
 
 

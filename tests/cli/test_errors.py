@@ -196,6 +196,9 @@ def test_bad_rows_and_places_to_write(
     rows.write_text(json.dumps(row))
     done = command("eval", rows, "--answers", tmp_path / "none" / "answers.jsonl")
     assert "answers.jsonl: cannot be written" in done.error
+    done = command("compare", rows, rows)
+    assert done.status == 2
+    assert "rows.jsonl, line 1: 'answer' must be a text" in done.error
     (tmp_path / "file").write_text("in the way")
     done = command("see", clip, "-o", tmp_path / "file", "--model", model_folder)
     assert (done.status, "cannot write the adapter" in done.error) == (2, True)

@@ -70,6 +70,9 @@ def test_what_does_no_harm_is_let_through(tmp_path: Path) -> None:
         (GOOD | {"accept": ["dog", 3]}, "'accept' must be a list"),
         (GOOD | {"accept": ["dog", ""]}, "'accept' must be a list"),
         (without("accept", references=["..."]), "'references' must be a list"),
+        (GOOD | {"options": ["dog"]}, "'options' must be two or more"),
+        (GOOD | {"options": "dog"}, "'options' must be a list"),
+        (without("accept", references=["a"], options=["a", "b"]), "beside 'accept'"),
     ],
 )
 def test_a_malformed_row_is_named_with_its_line(tmp_path: Path, line: object, said: str) -> None:

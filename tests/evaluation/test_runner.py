@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -110,3 +111,16 @@ def test_a_damaged_video_is_named(tiny_vipe: ViPE, rows: list[Row], tmp_path: Pa
     bad = Row(video=tmp_path / "bad.mp4", question="Why?", kind="object", accept=("yes",))
     with pytest.raises(VideoError, match=r"bad\.mp4"):
         evaluate(tiny_vipe, [bad, *rows], max_new_tokens=1)
+
+
+def test_of_options_the_likeliest_is_the_answer(tiny_vipe: ViPE, rows: list[Row]) -> None:
+    options = ("a dog", "two men", "no")
+    asked = [replace(row, options=options) if row.kind == "object" else row for row in rows]
+    results = evaluate(tiny_vipe, asked)
+    for row, answer in zip(asked, results.answers, strict=True):
+        seen = tiny_vipe.see(row.video)
+        if row.options:
+            scores = tiny_vipe.score(seen, row.question, options)
+            assert answer == options[scores.index(max(scores))]
+        else:
+            assert answer == tiny_vipe.ask(seen, row.question, decoding=Decoding(max_new_tokens=40))

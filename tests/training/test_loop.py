@@ -21,7 +21,7 @@ from vipe.training import loop, recipe
 from vipe.training.held_out import _exact
 from vipe.training.log import RunLog
 from vipe.training.loop import train
-from vipe.training.optimizer import learning_rate, make_optimizer
+from vipe.training.optimizer import learning_rate, make_optimizer, set_learning_rate
 from vipe.training.recipe import Optimizer, Recipe
 
 
@@ -315,15 +315,30 @@ def test_the_readers_learn_what_is_held_out(make: Any) -> None:
     assert after["seen/question_loss"] < 0.4 * before["seen/question_loss"]
 
 
-def test_matrices_decay_and_nothing_else() -> None:
-    class Module(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.linear, self.norm = nn.Linear(3, 4), nn.LayerNorm(4)
-            self.slots = nn.Parameter(torch.zeros(5, 4))
+class Heads(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.norm = nn.Linear(3, 4), nn.LayerNorm(4)
+        self.slots = nn.Parameter(torch.zeros(5, 4))
+        self.heads_B = nn.ModuleDict({"o_proj": nn.Linear(4, 2)})
+        self.shift = nn.ParameterDict({"B-0": nn.Parameter(torch.zeros(2, 2))})
 
-    module = Module()
-    decaying, others = make_optimizer(module, Optimizer(steps=1, weight_decay=0.5)).param_groups
-    assert (decaying["weight_decay"], others["weight_decay"]) == (0.5, 0.0)
-    assert [id(p) for p in decaying["params"]] == [id(module.linear.weight)]
-    assert len(others["params"]) == 4
+
+def test_matrices_decay_and_nothing_else() -> None:
+    module = Heads()
+    groups = make_optimizer(module, Optimizer(steps=1, weight_decay=0.5)).param_groups
+    decaying = {id(p) for g in groups if g["weight_decay"] == 0.5 for p in g["params"]}
+    matrices = [module.linear.weight, module.heads_B["o_proj"].weight, module.shift["B-0"]]
+    assert decaying == set(map(id, matrices))
+    others = [p for g in groups if g["weight_decay"] == 0 for p in g["params"]]
+    assert len(others) == len(list(module.parameters())) - 3
+
+
+def test_heads_have_a_learning_rate_of_their_own() -> None:
+    module = Heads()
+    optimizer = make_optimizer(module, Optimizer(steps=1, heads=3.0))
+    set_learning_rate(optimizer, 0.5)
+    rates = {id(p): g["lr"] for g in optimizer.param_groups for p in g["params"]}
+    for name, parameter in module.named_parameters():
+        heads = name.startswith(("heads_B.", "shift."))
+        assert rates[id(parameter)] == (1.5 if heads else 0.5), name

@@ -95,19 +95,9 @@ def _kept(path: Path | None) -> Iterator[Callable[[Results], None]]:
 
 
 def _lines(results: Results) -> Iterator[str]:
-    from vipe.evaluation.metrics import is_right
+    from vipe.evaluation.answers import to_line
 
-    for row, answer in zip(results.rows, results.answers, strict=True):
-        expected = {"accept": row.accept} if row.accept else {"references": row.references}
-        record = {
-            "video": str(row.video),
-            "question": row.question,
-            "kind": row.kind,
-            "answer": answer,
-            "right": is_right(answer, row.accept) if row.accept else None,
-            **expected,
-        }
-        yield json.dumps(record, ensure_ascii=False) + "\n"
+    return map(to_line, results.rows, results.answers)
 
 
 def _print_table(summary: Summary) -> None:

@@ -115,19 +115,42 @@ def caption_scores(answers: Sequence[str], references: Sequence[Sequence[str]]) 
     Raises:
         ValueError: There are no items, not as many answers as items, or an item has no reference.
     """
-    if not answers or len(answers) != len(references):
-        raise ValueError(f"{len(answers)} answers but {len(references)} lists of references")
-    if not all(references):
-        raise ValueError("an item has no reference")
     # Imported here, for the command line's sake: it reads rows and starts before numpy is needed.
     from pycocoevalcap.bleu.bleu import Bleu
     from pycocoevalcap.cider.cider import Cider
 
-    found = {i: [" ".join(tokenize(answer))] for i, answer in enumerate(answers)}
-    truth = {i: [" ".join(tokenize(r)) for r in group] for i, group in enumerate(references)}
+    truth, found = _tokenised(answers, references)
     bleu, _ = Bleu(4).compute_score(truth, found, verbose=0)  # verbose is its prints to stdout
     cider, _ = Cider().compute_score(truth, found)
     return {"bleu1": 100 * bleu[0], "bleu4": 100 * bleu[3], "cider": float(cider)}
+
+
+def caption_scores_by_row(
+    answers: Sequence[str], references: Sequence[Sequence[str]]
+) -> list[float]:
+    """Return each caption's part of CIDEr, of which `caption_scores` has the mean.
+
+    BLEU has no such parts: it is of the corpus.
+
+    Raises:
+        ValueError: As `caption_scores`.
+    """
+    from pycocoevalcap.cider.cider import Cider
+
+    _, by_row = Cider().compute_score(*_tokenised(answers, references))
+    return [float(score) for score in by_row]
+
+
+def _tokenised(
+    answers: Sequence[str], references: Sequence[Sequence[str]]
+) -> tuple[dict[int, list[str]], dict[int, list[str]]]:
+    """References and answers as pycocoevalcap takes them."""
+    if not answers or len(answers) != len(references):
+        raise ValueError(f"{len(answers)} answers but {len(references)} lists of references")
+    if not all(references):
+        raise ValueError("an item has no reference")
+    truth = {i: [" ".join(tokenize(r)) for r in group] for i, group in enumerate(references)}
+    return truth, {i: [" ".join(tokenize(answer))] for i, answer in enumerate(answers)}
 
 
 def summarise(rows: Sequence[Row], answers: Sequence[str]) -> Summary:

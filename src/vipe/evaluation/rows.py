@@ -2,7 +2,8 @@
 
 A line is an object with `video` (a path, relative to the file), `question`, `kind`, and either
 `accept` (words of which any one makes an answer right) or `references` (sentences that a caption
-is compared with). Other keys are left alone, and blank lines are skipped.
+is compared with). With `options` beside `accept` the question is multiple choice: the answer is the
+option that the model finds likeliest. Other keys are left alone, and blank lines are skipped.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ class Row:
         accept: Words or phrases, any one of which makes an answer right. Empty where the answer
             is scored against `references`.
         references: Sentences that people wrote. Empty where there is `accept`.
+        options: What is chosen from, by likelihood; empty where the answer is written freely.
     """
 
     video: Path
@@ -32,6 +34,7 @@ class Row:
     kind: str
     accept: tuple[str, ...] = ()
     references: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
 
 
 def read_rows(path: str | Path) -> list[Row]:
@@ -51,6 +54,15 @@ def read_rows(path: str | Path) -> list[Row]:
             file and the line.
     """
     path = Path(path)
+    return [parse_row(record, where, path.parent) for record, where in read_objects(path)]
+
+
+def read_objects(path: Path) -> list[tuple[dict[str, object], str]]:
+    """Read the objects of a JSONL file, at least one, each with the place that errors name.
+
+    Raises:
+        DataError: The file is missing, not UTF-8, empty, or a line is not a JSON object.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
@@ -58,38 +70,55 @@ def read_rows(path: str | Path) -> list[Row]:
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     # Not str.splitlines(): it also breaks at U+2028 and its like, which JSON strings may hold.
-    rows = [
-        _parse(line, f"{path}, line {number}", path.parent)
+    found = [
+        (_object(line, f"{path}, line {number}"), f"{path}, line {number}")
         for number, line in enumerate(text.split("\n"), start=1)
         if line.strip()
     ]
-    if not rows:
+    if not found:
         raise DataError(f"{path}: holds no rows")
-    return rows
+    return found
 
 
-def _parse(line: str, where: str, folder: Path) -> Row:
-    """One line → a row; `where` opens the text of every error."""
+def _object(line: str, where: str) -> dict[str, object]:
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):
         raise DataError(f"{where}: not JSON") from None
     if not isinstance(record, dict):
         raise DataError(f"{where}: not a JSON object")
-    video, question, kind = (_text(record, key, where) for key in ("video", "question", "kind"))
+    return record
+
+
+def parse_row(record: dict[str, object], where: str, folder: Path) -> Row:
+    """Return one object's row; `where` opens the text of every error.
+
+    Raises:
+        DataError: A key is missing or is not what it must be.
+    """
+    video, question, kind = (text_of(record, key, where) for key in ("video", "question", "kind"))
     if ("accept" in record) == ("references" in record):
         found = "both" if "accept" in record else "neither"
         raise DataError(f"{where}: needs either 'accept' or 'references', has {found}")
+    options = _texts(record, "options", where)
+    if options and (len(options) < 2 or "references" in record):
+        raise DataError(f"{where}: 'options' must be two or more, beside 'accept'")
     return Row(
         video=folder / video,
         question=question,
         kind=kind,
         accept=_texts(record, "accept", where),
         references=_texts(record, "references", where),
+        options=options,
     )
 
 
-def _text(record: dict[str, object], key: str, where: str) -> str:
+def text_of(record: dict[str, object], key: str, where: str) -> str:
+    """Return the text under a key.
+
+    Raises:
+        DataError: It is missing, no text, or empty.
+    """
     if key not in record:
         raise DataError(f"{where}: {key!r} is missing")
     value = record[key]

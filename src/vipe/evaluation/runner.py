@@ -44,7 +44,7 @@ def evaluate(
     max_new_tokens: int = 40,
     progress: Callable[[int, int], None] | None = None,
 ) -> Results:
-    """Ask a model every row, greedily.
+    """Ask a model every row: greedily, or which of its options is likeliest.
 
     Each video is seen once. The questions of several videos are decoded together, each with its
     own video's weights, those of one kind next to one another since their answers are about as
@@ -95,9 +95,18 @@ def evaluate(
     report(0)
     for seen, (video, asked) in enumerate(places.items(), start=1):
         weights = model.see(video, frames=frames, merge_ratio=merge_ratio)
-        waiting += [(place, weights) for place in asked]
+        for place in asked:
+            if rows[place].options:
+                answers[place] = _choice(model, weights, rows[place])
+            else:
+                waiting.append((place, weights))
         report(seen)
         if len(waiting) >= POOL:
             answer(seen)
     answer(len(places))
     return Results(rows=rows, answers=[answers[place] for place in range(len(rows))])
+
+
+def _choice(model: ViPE, weights: PerceptualWeights, row: Row) -> str:
+    scores = model.score(weights, row.question, row.options)
+    return row.options[scores.index(max(scores))]

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -112,26 +112,6 @@ class TrainingLanguageModel(nn.Module):
         labels = rows.labels.to(device)
         trained = labels != IGNORE
         return self.head(hidden[trained]).float(), labels[trained]
-
-    @torch.no_grad()
-    def inputs(
-        self, rows: PackedRows, chosen: Bool[Tensor, "b l"]
-    ) -> list[tuple[str, Float[Tensor, "n in"]]]:
-        """Return what each target is given at the chosen tokens, with no weights attached."""
-        found: list[tuple[str, Tensor]] = []
-        hooks = [
-            layer.register_forward_pre_hook(
-                lambda _, x, name=name: found.append((name, x[0][chosen.to(x[0].device)].float()))
-            )
-            for name, layer in self._targets.items()
-        ]
-        try:
-            with torch.compiler.set_stance("force_eager"):
-                self(rows)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return found
 
 
 class FrozenLinear(nn.Module):

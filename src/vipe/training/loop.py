@@ -25,14 +25,12 @@ from vipe.training.features import FeatureStore
 from vipe.training.held_out import evaluate
 from vipe.training.language import TrainingLanguageModel
 from vipe.training.log import RunLog
-from vipe.training.optimizer import learning_rate, make_optimizer
+from vipe.training.optimizer import learning_rate, make_optimizer, set_learning_rate
 from vipe.training.packing import Packer
 from vipe.training.recipe import Recipe
-from vipe.training.static_start import start_static
 from vipe.vision import VideoToWeights
 
 _COUNTED_STEPS = 200
-_STATIC_BATCHES = 4
 
 
 @runtime_checkable
@@ -93,11 +91,7 @@ def train(recipe: Recipe, observer: Observer) -> Path:
     keep_freed_memory()
     run = build(recipe, observer)
     folder, steps = recipe.folder, recipe.optimizer.steps
-    done = load_checkpoint(folder, module=run.trained, optimizer=run.optimizer)
-    if done is None:
-        if recipe.start is None:
-            _start_static(run)
-        done = 0
+    done = load_checkpoint(folder, module=run.trained, optimizer=run.optimizer) or 0
     log = RunLog(folder, resume_at=done)
     last = time.monotonic()
     for step, batch in run.train.stream(done, steps):
@@ -191,17 +185,10 @@ def _phases(recipe: Recipe) -> list[Phase]:
     ]
 
 
-def _start_static(run: Run) -> None:
-    first = run.recipe.alignment.before
-    rows = (run.train[step].rows for step in range(first, first + _STATIC_BATCHES))
-    start_static(run.module.perception, run.language, rows)
-
-
 def train_step(run: Run, batch: Batch, step: int) -> dict[str, float]:
     """One step; returns its loss, gradient norm, learning rate and counts."""
     rate = learning_rate(step, run.recipe)
-    for group in run.optimizer.param_groups:
-        group["lr"] = rate
+    set_learning_rate(run.optimizer, rate)
     run.module.train()
     values = _backward(run, batch, step)
     norm = nn.utils.clip_grad_norm_(run.trained.parameters(), run.recipe.optimizer.clip)

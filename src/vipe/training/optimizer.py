@@ -10,17 +10,27 @@ from torch import nn
 
 from vipe.training.recipe import Optimizer, Recipe
 
+_HEADS = ("heads_A", "heads_B", "shift")
+
 
 def make_optimizer(module: nn.Module, config: Optimizer) -> torch.optim.Optimizer:
-    """AdamW; biases, norms and slots do not decay."""
-    matrices = [p for n, p in module.named_parameters() if p.ndim == 2 and not n.endswith("slots")]
-    chosen = set(map(id, matrices))
-    others = [p for p in module.parameters() if id(p) not in chosen]
+    """AdamW; biases, norms and slots do not decay, and heads have a rate of their own."""
     groups: list[dict[str, Any]] = [
-        {"params": matrices, "weight_decay": config.weight_decay},
-        {"params": others, "weight_decay": 0.0},
+        {"params": [], "weight_decay": decay, "multiple": multiple}
+        for multiple in (1.0, config.heads)
+        for decay in (config.weight_decay, 0.0)
     ]
+    for name, parameter in module.named_parameters():
+        decays = parameter.ndim == 2 and not name.endswith("slots")
+        heads = any(part in _HEADS for part in name.split("."))
+        groups[2 * heads + (not decays)]["params"].append(parameter)
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Give every group the rate, or its multiple of it."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["multiple"]
 
 
 def learning_rate(step: int, recipe: Recipe) -> float:

@@ -110,10 +110,16 @@ class Share(_Part):
 
 
 class Optimizer(_Part):
-    """AdamW (Loshchilov and Hutter, ICLR 2019) with warm-up, then a cosine down to `final`."""
+    """AdamW (Loshchilov and Hutter, ICLR 2019) with warm-up, then a cosine down to `final`.
+
+    Attributes:
+        heads: The learning rate of what decides the factors, as a multiple of all else's: it
+            starts at zero when the rest has learned (after Hayou et al., LoRA+, ICML 2024).
+    """
 
     steps: int = Field(ge=1)
     learning_rate: float = Field(default=1e-3, gt=0)
+    heads: float = Field(default=1.0, gt=0)
     warmup: int = Field(default=50, ge=0)
     final: float = Field(default=0.02, ge=0)
     weight_decay: float = Field(default=0.01, ge=0)
