@@ -52,19 +52,14 @@ class RunLog:
         for row in self.rows():
             curves[row["split"], row["name"]].append((int(row["step"]), float(row["value"])))
         figure, (left, right) = plt.subplots(1, 2, figsize=(13, 5))
-        train = curves.get(("train", "loss"), [])
-        left.plot(*zip(*train, strict=True) if train else ((), ()), lw=0.5, alpha=0.5, label="step")
-        window = max(1, len(train) // 50)
-        means = []
-        for i, (step, _) in enumerate(train):
-            last = [value for _, value in train[max(0, i - window) : i + 1]]
-            means.append((step, sum(last) / len(last)))
-        left.plot(*zip(*means, strict=True) if means else ((), ()), label="mean")
         for (split, name), points in sorted(curves.items()):
+            is_loss = name.endswith("loss")
             if split == "held_out":
-                axis = left if name.endswith("/loss") else right
-                axis.plot(*zip(*points, strict=True), marker=".", label=name)
-        left.set(xlabel="step", ylabel="loss")
+                axis = left if is_loss else right
+                axis.plot(*zip(*points, strict=True), marker=".", label=f"held-out {name}")
+            elif is_loss:
+                left.plot(*zip(*_smooth(points), strict=True), lw=1, label=name)
+        left.set(xlabel="step", ylabel="loss, training's as a running mean", ylim=(0, None))
         right.set(xlabel="step", ylabel="share of answers given word for word", ylim=(0, 1))
         for axis in (left, right):
             if axis.lines:
@@ -72,3 +67,11 @@ class RunLog:
         figure.tight_layout()
         figure.savefig(self.picture, dpi=110)
         plt.close(figure)
+
+
+def _smooth(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
+    """The mean of each point and those before it, of a fiftieth of all."""
+    window = max(1, len(points) // 50)
+    steps = [step for step, _ in points]
+    last = [[value for _, value in points[max(0, i - window) : i + 1]] for i in range(len(points))]
+    return [(step, sum(part) / len(part)) for step, part in zip(steps, last, strict=True)]
