@@ -50,8 +50,8 @@ def log_likelihoods(
     logits = run(
         input_ids=ids.to(model.device), attention_mask=mask.to(model.device), use_cache=False
     ).logits.cpu()
-    row, column = answered.nonzero(as_tuple=True)
+    places, columns = answered.nonzero(as_tuple=True)
     # A token is foretold at the place before it.
-    chosen = logits[row, column - 1].float().log_softmax(dim=-1)
-    each = chosen.gather(1, ids[row, column, None])[:, 0]
-    return torch.zeros(len(pairs)).index_add(0, row, each)
+    chosen = logits[places, columns - 1].float().log_softmax(dim=-1)
+    each = chosen.gather(1, ids[places, columns, None])[:, 0]
+    return torch.zeros(len(pairs)).index_add(0, places, each)
