@@ -6,12 +6,18 @@ codecs and resizing) and a smooth colour ramp in its lower half.
 
 from __future__ import annotations
 
+import io
+import json
+import tarfile
+from collections.abc import Sequence
 from fractions import Fraction
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
+from PIL import Image
 from torch import Tensor
 
 SIZE = (48, 96)
@@ -130,3 +136,19 @@ def _add_silence(out: Any, stream: Any, seconds: float) -> None:
         frame.sample_rate, frame.pts, frame.time_base = 16000, start, Fraction(1, 16000)
         out.mux(stream.encode(frame))
     out.mux(stream.encode())
+
+
+def photographs(path: Path, names: Sequence[str]) -> Path:
+    """A tar of captioned photographs in plain colours, `NAME.jpg` and `NAME.json`."""
+    captions = ["A dog runs on the grass .", "Two men sit on a bench ."]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as tar:
+        for name, colour in zip(names, cycle(["green", "navy", "brown"]), strict=False):
+            picture = io.BytesIO()
+            Image.new("RGB", (80, 60), colour).save(picture, "JPEG")
+            text = json.dumps({"captions": captions}).encode()
+            for suffix, content in ((".jpg", picture.getvalue()), (".json", text)):
+                member = tarfile.TarInfo(name + suffix)
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+    return path

@@ -145,3 +145,11 @@ class ColourClips:
         colour = torch.tensor(COLOURS[key.removeprefix("plain/")], dtype=torch.uint8)
         bright = colour[:, None, None].expand(3, 8, 8)
         return Frames(pixels=torch.stack([bright, bright // 2]), seconds=torch.tensor([0.0, 1.0]))
+
+
+class Quiet:
+    """An observer of training that says nothing."""
+
+    def encoding(self, done: int, total: int) -> None: ...
+    def step(self, step: int, total: int, values: dict[str, float]) -> None: ...
+    def evaluated(self, step: int, values: dict[str, float]) -> None: ...

@@ -6,7 +6,6 @@ import io
 import json
 import shutil
 import sys
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -283,14 +282,7 @@ def test_scenes_of_these_seeds_are_written(
 
 
 def test_photographs_become_files_and_rows(command: Command, tmp_path: Path) -> None:
-    picture, captions = io.BytesIO(), json.dumps({"captions": ["A dog runs on the grass ."] * 5})
-    Image.new("RGB", (32, 24), "green").save(picture, "JPEG")
-    with tarfile.open(tmp_path / "few.tar", "w") as tar:
-        for name in ("one", "two"):
-            for suffix, data in ((".jpg", picture.getvalue()), (".json", captions.encode())):
-                member = tarfile.TarInfo(name + suffix)
-                member.size = len(data)
-                tar.addfile(member, io.BytesIO(data))
+    media.photographs(tmp_path / "few.tar", ["one", "two"])
     out = tmp_path / "out"
     done = command("photographs", tmp_path / "few.tar", "-o", out, "--limit", 1, "--questions")
     assert done.status == 0

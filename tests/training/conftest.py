@@ -14,12 +14,6 @@ from vipe.training.loop import Run
 from vipe.training.recipe import Recipe
 
 
-class Quiet:
-    def encoding(self, done: int, total: int) -> None: ...
-    def step(self, step: int, total: int, values: dict[str, float]) -> None: ...
-    def evaluated(self, step: int, values: dict[str, float]) -> None: ...
-
-
 @pytest.fixture
 def run(tiny_config: ViPEConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setattr(recipe.Scenes, "build", lambda *_: tiny.ColourClips())
@@ -32,4 +26,4 @@ def run(tiny_config: ViPEConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         "optimizer": {"steps": 20},
         "row_tokens": 150,
     }
-    return loop.build(Recipe.model_validate(values), Quiet())
+    return loop.build(Recipe.model_validate(values), tiny.Quiet())

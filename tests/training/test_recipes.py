@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import io
-import json
-import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
 import media
+import tiny
 from vipe import ViPE, ViPEConfig
 from vipe.training.log import RunLog
 from vipe.training.loop import train
@@ -21,29 +18,13 @@ RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("**/*.yaml"))
 SCENES = 12  # of each source: enough for some of every kind
 
 
-class Quiet:
-    def encoding(self, done: int, total: int) -> None: ...
-    def step(self, step: int, total: int, values: dict[str, float]) -> None: ...
-    def evaluated(self, step: int, values: dict[str, float]) -> None: ...
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three photographs in the tars that recipes name."""
     folder = tmp_path_factory.mktemp("data")
     for split in ("train", "val"):
-        tar_path = folder / "flickr8k" / f"{split}-000.tar"
-        tar_path.parent.mkdir(exist_ok=True)
-        with tarfile.open(tar_path, "w") as tar:
-            for name, colour in (("a", "green"), ("b", "navy"), ("c", "brown")):
-                picture = io.BytesIO()
-                Image.new("RGB", (80, 60), colour).save(picture, "JPEG")
-                captions = ["A dog runs on the grass .", "Two men sit on a bench ."]
-                text = json.dumps({"captions": captions}).encode()
-                for suffix, content in ((".jpg", picture.getvalue()), (".json", text)):
-                    member = tarfile.TarInfo(split + name + suffix)
-                    member.size = len(content)
-                    tar.addfile(member, io.BytesIO(content))
+        names = [split + name for name in "abc"]
+        media.photographs(folder / "flickr8k" / f"{split}-000.tar", names)
     return folder
 
 
@@ -51,8 +32,8 @@ def small(recipe: Recipe, config: ViPEConfig, data: Path, folder: Path) -> Recip
     """The same recipe with tiny models, few scenes, and one or two steps of every stage."""
     values: dict[str, Any] = recipe.model_dump(mode="json")
     values |= {"data": data, "cache": folder / "cache", "runs": folder / "runs"}
-    tiny, own = config.to_dict(), values["model"]
-    values["model"] = tiny | {"merging": own.get("merging", {})}
+    own = values["model"]
+    values["model"] = config.to_dict() | {"merging": own.get("merging", {})}
     values |= {"precision": "float32", "compile": False, "row_tokens": 600}
     for share in values["sources"]:
         share |= {"clips": 2, "gist_clips": share["gist_clips"] and 3}
@@ -69,7 +50,7 @@ def small(recipe: Recipe, config: ViPEConfig, data: Path, folder: Path) -> Recip
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_a_recipe_runs(path: Path, tiny_config: ViPEConfig, data: Path, tmp_path: Path) -> None:
     recipe = small(load_recipe(path), tiny_config, data, tmp_path)
-    folder = train(recipe, Quiet())
+    folder = train(recipe, tiny.Quiet())
     rows = RunLog(recipe.folder, resume_at=99).rows()
     steps = {int(row["step"]) for row in rows if row["split"] == "train"}
     assert steps == set(range(1, recipe.optimizer.steps + 1))

@@ -97,7 +97,8 @@ def _kept(path: Path | None) -> Iterator[Callable[[Results], None]]:
 def _lines(results: Results) -> Iterator[str]:
     from vipe.evaluation.answers import to_line
 
-    return map(to_line, results.rows, results.answers)
+    for row, answer in zip(results.rows, results.answers, strict=True):
+        yield to_line(row, answer)
 
 
 def _print_table(summary: Summary) -> None:

@@ -57,15 +57,7 @@ def interval(values: Sequence[float], clusters: Sequence[Hashable], *, seed: int
     Raises:
         ValueError: There are no rows, or not as many clusters as values.
     """
-    means, count = _resampled(values, clusters, seed)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return {
-        "mean": float(np.mean(values)),
-        "low": float(low),
-        "high": float(high),
-        "n": len(values),
-        "clusters": count,
-    }
+    return _with_interval(values, *_resampled(values, clusters, seed))
 
 
 def compare(
@@ -90,8 +82,8 @@ def compare(
         ValueError: There are no rows, or the lengths differ.
     """
     differences = [b - a for a, b in zip(first, second, strict=True)]
-    found = interval(differences, clusters, seed=seed)
-    means, _ = _resampled(differences, clusters, seed)
+    means, count = _resampled(differences, clusters, seed)
+    found = _with_interval(differences, means, count)
     # Drawn around 0 in place of the mean. One more than counted: the data itself is one draw.
     as_far = np.abs(means - found["mean"]) >= abs(found["mean"]) - 1e-12
     return {
@@ -101,6 +93,18 @@ def compare(
         "p": float((as_far.sum() + 1) / (len(means) + 1)),
         "n": found["n"],
         "clusters": found["clusters"],
+    }
+
+
+def _with_interval(values: Sequence[float], means: np.ndarray, clusters: int) -> Interval:
+    """The mean, and the percentiles of the resamples' means."""
+    low, high = np.quantile(means, [0.025, 0.975])
+    return {
+        "mean": float(np.mean(values)),
+        "low": float(low),
+        "high": float(high),
+        "n": len(values),
+        "clusters": clusters,
     }
 
 
