@@ -206,6 +206,18 @@ def test_source_is_a_source_of_clips():
     assert any(source.clip(i, 1).questions != source.clip(i).questions for i in range(12))
 
 
+def test_passes_at_once_ask_what_they_ask_one_after_another():
+    one, three = (SceneSource(range(6), size=64, passes=passes) for passes in (1, 3))
+    for i in range(6):
+        for epoch in (0, 2):
+            clip = three.clip(i, epoch)
+            asked = [q.text for n in range(3) for q in one.clip(i, 3 * epoch + n).questions]
+            assert [q.text for q in clip.questions] == list(dict.fromkeys(asked))
+            assert clip.shots == one.clip(i).shots
+            said = Counter(q.answers[0] for q in clip.questions if q.kind == "presence")
+            assert said["no"] >= 3
+
+
 def test_keys_tell_apart_whatever_changes_the_pixels():
     sources = [
         SceneSource([5], size=64, styles=STYLES),

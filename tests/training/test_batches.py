@@ -37,6 +37,7 @@ def make(
     sources: list[tuple[tiny.ColourClips, int]] | None = None,
     ratios: tuple[float, ...] = (0.0, 0.5, 0.8),
     before: Sequence[Phase] = (),
+    kinds: Sequence[tuple[str, ...] | None] | None = None,
 ) -> Batches:
     sources = sources or [(tiny.ColourClips(), 2), (tiny.ColourClips(["red", "blue", "white"]), 1)]
     phase = Phase(clips=tuple(count for _, count in sources), merge_ratios=ratios)
@@ -46,6 +47,7 @@ def make(
         Packer(tokenizer, 200),
         merging=MergeConfig(frames_per_clip=3, budget=9),
         phases=[*before, phase],
+        kinds=kinds,
         seed=seed,
     )
 
@@ -212,6 +214,20 @@ def test_the_words_of_a_step_are_those_of_its_batch(
         assert [one.video for one in batch.asked] == [
             video for video, turns in enumerate(batch.rows.turns) for _ in turns
         ]
+
+
+def test_rows_hold_the_kinds_of_their_source_and_bags_all_words(
+    store: FeatureStore, tiny_tokenizer: PreTrainedTokenizerFast
+) -> None:
+    some = make(store, tiny_tokenizer, kinds=[("presence",), None])
+    every = make(store, tiny_tokenizer)
+    for step in range(10):
+        one, other = some[step], every[step]
+        assert one.bags == other.bags == some.bags(step)
+        for row, turns in enumerate(one.rows.turns):
+            kinds = {turn.kind for turn in turns}
+            assert kinds == {"presence"} if row < 2 else turns == other.rows.turns[row]
+        assert {asked.video for asked in one.asked} == {0, 1, 2}
 
 
 def test_a_caption_comes_first_and_one_of_each_kind_before_the_second_of_any() -> None:

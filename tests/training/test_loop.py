@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
+from torch.testing import assert_close
 
 import tiny
 from vipe import ViPE, ViPEConfig
@@ -101,6 +102,7 @@ def weights(recipe: Recipe) -> dict[str, torch.Tensor]:
         (4, {"gist_steps": 4}),
         (5, {"gist_steps": 1, "steps": 3, "weight": 0.3}),
         (5, {"gist_steps": 3, "steps": 3}),
+        (5, {"gist_steps": 2, "weight": 0.3, "gist_weight": 0.5}),
     ],
 )
 def test_a_run_that_was_killed_and_resumed_is_the_same_run(
@@ -132,7 +134,7 @@ def test_a_run_that_was_killed_and_resumed_is_the_same_run(
     patches, slots, weight = (alignment.get(k, 0) for k in ("gist_steps", "steps", "weight"))
     begins = patches + slots + 1
     for name, steps in (
-        ("gist_loss", range(1, patches + 1)),
+        ("gist_loss", range(1, 7 if "gist_weight" in alignment else patches + 1)),
         ("slot_loss", range(patches + 1, 7 if weight else begins)),
         ("question_loss", range(1, 7 if weight else begins)),
         ("loss", range(begins, 7)),
@@ -317,6 +319,25 @@ def test_the_readers_learn_what_is_held_out(make: Any) -> None:
     blank = watching.values[1]["question_loss"]
     assert before["seen/question_loss"] < 0.6 * blank
     assert after["seen/question_loss"] < before["seen/question_loss"]
+
+
+def test_the_gist_learns_beside_the_language_model_by_its_weight(make: Any) -> None:
+    def gradients(weight: float, *, beside: bool) -> dict[str, torch.Tensor]:
+        task = make(alignment={"gist_weight": weight}, optimizer={"steps": 1, "clip": 1e9})
+        run = loop.build(task, Watching())
+        run.optimizer.step = run.optimizer.zero_grad = lambda **_: None  # type: ignore[method-assign,assignment]
+        loop.train_step(run, run.train[0], 0, run.gist[0] if beside else None)
+        zero = torch.zeros(())
+        return {n: zero if p.grad is None else p.grad for n, p in run.module.named_parameters()}
+
+    without, half, whole = (
+        gradients(weight, beside=beside) for weight, beside in ((1, False), (0.5, True), (1, True))
+    )
+    learned = [name for name in whole if name.startswith("injection.pool")]
+    assert learned
+    for name in learned:
+        assert whole[name].abs().sum() > 0
+        assert_close(half[name] - without[name], (whole[name] - without[name]) / 2)
 
 
 class Heads(nn.Module):

@@ -35,6 +35,7 @@ class SceneSource:
         styles: Sequence[str] = STYLES,
         photographs: Sequence[Image.Image] | None = None,
         photographs_name: str = "photographs",
+        passes: int = 1,
     ):
         """Make a source.
 
@@ -44,6 +45,8 @@ class SceneSource:
             styles: Drawing styles, of `pictures.STYLES`.
             photographs: RGB images for some of the backgrounds, by index; may be lazy.
             photographs_name: Names the set of photographs in the keys.
+            passes: Questions of how many passes are asked of a clip at once: each words them
+                otherwise and asks for other absent things.
 
         Raises:
             DataError: A style is unknown, or no seed is given.
@@ -57,6 +60,7 @@ class SceneSource:
         self.size = size
         self.styles = tuple(style for style in STYLES if style in styles)
         self.photographs = photographs
+        self.passes = passes
         over = f"/{photographs_name}" if photographs is not None else ""
         self._prefix = f"scene{VERSION}/{'+'.join(self.styles)}/{size}{over}/"
 
@@ -70,7 +74,9 @@ class SceneSource:
     def clip(self, index: int, epoch: int = 0) -> Clip:
         """The `index`-th scene; from pass to pass the questions vary, the frames do not."""
         scene = self.scene(self.seeds[index])
-        return Clip(shots=(self.shot(scene),), questions=ask(scene, epoch))
+        passes = range(epoch * self.passes, (epoch + 1) * self.passes)
+        asked = {question.text: question for one in passes for question in ask(scene, one)}
+        return Clip(shots=(self.shot(scene),), questions=tuple(asked.values()))
 
     def shot(self, scene: Scene) -> Shot:
         """All frames of one of this source's scenes."""

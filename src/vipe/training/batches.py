@@ -22,6 +22,8 @@ from vipe.training.alignment import AskedWords, Bag
 from vipe.training.features import FeatureStore
 from vipe.training.packing import PackedRows, Packer, Turn
 
+Kinds = tuple[str, ...] | None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
@@ -57,6 +59,7 @@ class Batches:
         packer: Packs the questions.
         merging: How tokens merge; the ratio is a phase's.
         phases: One after another; the last has no end.
+        kinds: For each source, the kinds of questions that its rows hold; None for all.
         seed: Draws the order, the questions and the answers.
     """
 
@@ -68,26 +71,29 @@ class Batches:
         *,
         merging: MergeConfig,
         phases: Sequence[Phase],
+        kinds: Sequence[tuple[str, ...] | None] | None = None,
         seed: int,
     ) -> None:
         self.sources, self.features, self.packer = list(sources), features, packer
         self.merging, self.phases, self.seed = merging, tuple(phases), seed
+        self.kinds = [None] * len(self.sources) if kinds is None else list(kinds)
 
     def __getitem__(self, step: int) -> Batch:
         """Return the batch of a step, always the same."""
-        clips, ratio, rng = self._draw(step)
-        return self.collate(clips, rng, ratio)
+        clips, kinds, ratio, rng = self._draw(step)
+        return self.collate(clips, rng, ratio, kinds)
 
     def bags(self, step: int) -> tuple[Bag, ...]:
         """Return the words of a step's batch alone, which takes little."""
-        clips, _, rng = self._draw(step)
+        clips, _, _, rng = self._draw(step)
         return self.packer.bags([_turns(clip, rng) for clip in clips])
 
-    def _draw(self, step: int) -> tuple[list[Clip], float, random.Random]:
-        """The clips of a step, its merge ratio, and what draws its questions."""
+    def _draw(self, step: int) -> tuple[list[Clip], list[Kinds], float, random.Random]:
+        """The clips of a step, what is asked of each, the merge ratio, and what draws questions."""
         rng = random.Random(f"{self.seed}/{step}")
         phase, before, passed = self._phase(step)
         clips: list[Clip] = []
+        kinds: list[Kinds] = []
         for number, source in enumerate(self.sources):
             count = phase.clips[number]
             first = passed[number] + (step - before) * count
@@ -95,7 +101,8 @@ class Batches:
                 epoch, at = divmod(place, len(source))
                 order = _order(f"{self.seed}/{number}/{epoch}", len(source))
                 clips.append(source.clip(int(order[at]), epoch))
-        return clips, rng.choice(phase.merge_ratios), rng
+                kinds.append(self.kinds[number])
+        return clips, kinds, rng.choice(phase.merge_ratios), rng
 
     def _phase(self, step: int) -> tuple[Phase, int, list[int]]:
         """The phase of a step, the steps before it, and the clips of each source in those."""
@@ -107,8 +114,14 @@ class Batches:
             passed = [n + phase.steps * m for n, m in zip(passed, phase.clips, strict=True)]
         raise IndexError(f"step {step}: the phases have {before} steps")
 
-    def collate(self, clips: Sequence[Clip], rng: random.Random, merge_ratio: float) -> Batch:
-        """Make the batch of some clips."""
+    def collate(
+        self,
+        clips: Sequence[Clip],
+        rng: random.Random,
+        merge_ratio: float,
+        kinds: Sequence[Kinds] | None = None,
+    ) -> Batch:
+        """Make the batch of some clips; `kinds` are those of questions in each clip's row."""
         turns = [_turns(clip, rng) for clip in clips]
         config = MergeConfig(
             merge_ratio=merge_ratio,
@@ -117,7 +130,12 @@ class Batches:
             locality=self.merging.locality,
         )
         tokens = _merge([self.features.clip(c) for c in clips], config)
-        rows = self.packer.pack(turns)
+        rows = self.packer.pack(
+            [
+                [turn for turn in asked if only is None or turn.kind in only]
+                for asked, only in zip(turns, kinds or [None] * len(turns), strict=True)
+            ]
+        )
         return Batch(
             tokens=tokens,
             rows=rows,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -61,6 +62,7 @@ class Run:
         language: The frozen language model.
         optimizer: AdamW over `module` and `readers`.
         train: Batches of the recipe's sources.
+        gist: Batches for the gist's losses, as large in every step as in the gist's own.
         held_out: Batches of held-out sources, by name.
     """
 
@@ -70,6 +72,7 @@ class Run:
     language: TrainingLanguageModel
     optimizer: torch.optim.Optimizer
     train: Batches
+    gist: Batches
     held_out: dict[str, Batches]
 
     @property
@@ -94,8 +97,10 @@ def train(recipe: Recipe, observer: Observer) -> Path:
     done = load_checkpoint(folder, module=run.trained, optimizer=run.optimizer) or 0
     log = RunLog(folder, resume_at=done)
     last = time.monotonic()
+    beside = run.gist.stream(max(done, recipe.alignment.before), steps)
     for step, batch in run.train.stream(done, steps):
-        values = train_step(run, batch, step)
+        both = step >= recipe.alignment.before and recipe.alignment.gist_weight > 0
+        values = train_step(run, batch, step, next(beside)[1] if both else None)
         now = time.monotonic()
         values["tokens_per_second"] = values["tokens"] / (now - last)
         values["examples_per_second"] = values["examples"] / (now - last)
@@ -142,12 +147,25 @@ def build(recipe: Recipe, observer: Observer) -> Run:
     embeddings: Any = model.get_input_embeddings().weight
     packer = Packer(tokenizer, recipe.row_tokens)
 
-    def batches(sources: list[ClipSource], phases: list[Phase]) -> Batches:
+    rows = [share.rows for share in recipe.sources]
+
+    def batches(
+        sources: list[ClipSource],
+        phases: Sequence[Phase] = (),
+        kinds: Sequence[tuple[str, ...] | None] | None = None,
+    ) -> Batches:
         return Batches(
-            sources, features, packer, merging=config.merging, phases=phases, seed=recipe.seed
+            sources,
+            features,
+            packer,
+            merging=config.merging,
+            phases=phases,
+            kinds=kinds,
+            seed=recipe.seed,
         )
 
-    train_batches = batches(sources, _phases(recipe))
+    phases = _phases(recipe)
+    train_batches = batches(sources, phases, rows)
     bags = [bag for step in range(_COUNTED_STEPS) for bag in train_batches.bags(step)]
     readers = AlignmentReaders(
         embeddings,
@@ -167,7 +185,8 @@ def build(recipe: Recipe, observer: Observer) -> Run:
         ),
         optimizer=make_optimizer(nn.ModuleList([module, readers]), recipe.optimizer),
         train=train_batches,
-        held_out={name: batches([source], []) for name, source in held_out.items()},
+        gist=batches(sources, [replace(phases[0], steps=None)]),
+        held_out={name: batches([source]) for name, source in held_out.items()},
     )
 
 
@@ -185,12 +204,22 @@ def _phases(recipe: Recipe) -> list[Phase]:
     ]
 
 
-def train_step(run: Run, batch: Batch, step: int) -> dict[str, float]:
-    """One step; returns its loss, gradient norm, learning rate and counts."""
+def train_step(run: Run, batch: Batch, step: int, beside: Batch | None = None) -> dict[str, float]:
+    """One step; returns its loss, gradient norm, learning rate and counts.
+
+    Args:
+        run: What is trained.
+        batch: What the step sees.
+        step: From 0.
+        beside: Clips for the gist's losses beside the language model's.
+    """
     rate = learning_rate(step, run.recipe)
     set_learning_rate(run.optimizer, rate)
     run.module.train()
     values = _backward(run, batch, step)
+    if beside is not None:
+        weight = run.recipe.alignment.gist_weight
+        values["gist_loss"] = _gist(run, beside, weight)["gist_loss"]
     norm = nn.utils.clip_grad_norm_(run.trained.parameters(), run.recipe.optimizer.clip)
     run.optimizer.step()
     run.optimizer.zero_grad(set_to_none=True)
@@ -210,11 +239,7 @@ def _backward(run: Run, batch: Batch, step: int) -> dict[str, float]:
             f"row_tokens: {run.recipe.row_tokens} hold none of the questions of step {step + 1}"
         )
     if step < alignment.gist_steps:
-        gist = module.injection.gist(batch.tokens)
-        words = run.readers.gist_loss(gist, batch.bags)
-        asked = run.readers.question_loss(gist[:, None], batch.asked)
-        (words + asked).backward()
-        return {"gist_loss": words.item(), "question_loss": asked.item()}
+        return _gist(run, batch)
     slots = module.perception.read(module.injection(batch.tokens))
     values: dict[str, float] = {}
     loss = slots.new_zeros(())
@@ -232,3 +257,12 @@ def _backward(run: Run, batch: Batch, step: int) -> dict[str, float]:
         weighted = answered @ batch.rows.weight().to(answered)
         (alignment.weight * loss + weighted).backward()
     return values | {"loss": answered.mean().item()}
+
+
+def _gist(run: Run, batch: Batch, weight: float = 1.0) -> dict[str, float]:
+    """The gist's losses, and their gradients times a weight."""
+    gist = run.module.injection.gist(batch.tokens)
+    words = run.readers.gist_loss(gist, batch.bags)
+    asked = run.readers.question_loss(gist[:, None], batch.asked)
+    (weight * (words + asked)).backward()
+    return {"gist_loss": words.item(), "question_loss": asked.item()}

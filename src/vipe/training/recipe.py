@@ -32,6 +32,7 @@ class Scenes(_Part):
 
     Attributes:
         kinds: Only the scenes of these kinds ("still", "move", …); `count` is before the choice.
+        passes: Questions of how many passes are asked of a clip at once.
     """
 
     kind: Literal["scenes"] = "scenes"
@@ -40,6 +41,7 @@ class Scenes(_Part):
     count: int = 5000
     photographs: str | None = None
     styles: tuple[str, ...] = ("openmoji", "fluent")
+    passes: int = Field(default=1, ge=1)
 
     def build(self, data: Path) -> ClipSource:
         """Open the source; paths are relative to the data folder."""
@@ -51,11 +53,15 @@ class Scenes(_Part):
         if self.kinds is not None:
             seeds = [seed for seed in seeds if scene_kind(seed) in self.kinds]
         if self.photographs is None:
-            return SceneSource(seeds, styles=self.styles)
+            return SceneSource(seeds, styles=self.styles, passes=self.passes)
         tars = matching(data, self.photographs)
         name = Path(self.photographs).parent.name + "-" + Path(self.photographs).stem.rstrip("-*")
         return SceneSource(
-            seeds, styles=self.styles, photographs=photograph_images(tars), photographs_name=name
+            seeds,
+            styles=self.styles,
+            photographs=photograph_images(tars),
+            photographs_name=name,
+            passes=self.passes,
         )
 
 
@@ -102,10 +108,13 @@ class Share(_Part):
     Attributes:
         gist_clips: Of the batches that teach the gist alone, where a clip costs a fraction; as
             many as `clips` by default.
+        rows: The kinds of questions that its rows for the language model hold; None for all. The
+            words of all answers are in the alignment losses.
     """
 
     clips: int = Field(ge=1)
     gist_clips: int | None = Field(default=None, ge=1)
+    rows: tuple[str, ...] | None = None
     source: Source
 
 
@@ -135,6 +144,8 @@ class Alignment(_Part):
         gist_learning_rate: Of those, with a warm-up and a cosine of their own.
         steps: Steps after them that teach the slots.
         weight: Of the slots' losses beside the language model's, after that.
+        gist_weight: Of the gist's losses beside the language model's, on `gist_clips` of their
+            own: the language model's few clips would wear down what the gist has learned.
         merge_ratios: One is drawn for each step before the language model; the more is merged, the
             faster.
     """
@@ -143,6 +154,7 @@ class Alignment(_Part):
     gist_learning_rate: float = Field(default=1e-3, gt=0)
     steps: int = Field(default=0, ge=0)
     weight: float = Field(default=0.0, ge=0)
+    gist_weight: float = Field(default=0.0, ge=0)
     merge_ratios: MergeRatios = (0.8,)
 
     @property
