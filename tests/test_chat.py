@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 
+import pytest
 from transformers import PreTrainedTokenizerFast
 
-from vipe.chat import Message, as_messages, prompt_ids
+from vipe.chat import Message, as_messages, prompt_around, prompt_ids
 
 
 def test_a_question_is_a_conversation_of_one_turn() -> None:
@@ -51,3 +52,24 @@ def test_without_a_template(tiny_tokenizer: PreTrainedTokenizerFast) -> None:
     ]
     text = "Question: One?\nAnswer: Sun.\nQuestion: Two?\nAnswer:"
     assert plain.decode(prompt_ids(plain, turns)) == text
+
+
+def test_the_place_of_visual_tokens_is_before_the_users_first_words(
+    tiny_tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    turns = [
+        Message(role="user", content="One?"),
+        Message(role="assistant", content="Sun."),
+        Message(role="user", content="Two?"),
+    ]
+    plain = copy.deepcopy(tiny_tokenizer)
+    plain.chat_template = None
+    for tokenizer in (tiny_tokenizer, plain):
+        for question in ("What is it?", turns):
+            before, after = prompt_around(tokenizer, question)
+            assert before + after == prompt_ids(tokenizer, question)
+            first = question if isinstance(question, str) else "One?"
+            assert tokenizer.decode(after).startswith(first)
+    assert turns[0]["content"] == "One?"
+    with pytest.raises(ValueError, match="turn of the user"):
+        prompt_around(tiny_tokenizer, [Message(role="system", content="Rhyme.")])

@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
+_HERE = "\ue000"  # of the private use area: no template or question has it
+
+
 class Message(TypedDict):
     """One turn of a conversation: `role` is "system", "user" or "assistant"."""
 
@@ -28,11 +31,40 @@ def prompt_ids(tokenizer: PreTrainedTokenizerBase, question: str | Sequence[Mess
 
     A tokenizer without a chat template gets the lines "Question: …" and "Answer:".
     """
+    begin = tokenizer.chat_template is None  # else the template writes its own beginning
+    prompt = _prompt(tokenizer, as_messages(question))
+    return list(tokenizer(prompt, add_special_tokens=begin).input_ids)
+
+
+def prompt_around(
+    tokenizer: PreTrainedTokenizerBase, question: str | Sequence[Message]
+) -> tuple[list[int], list[int]]:
+    """Return the token ids before and after the place of visual tokens in a prompt.
+
+    That is before the first words of the user, as in LLaVA (Liu et al., NeurIPS 2023). For a model
+    that reads them; ViPE's own prompts have no such place (`prompt_ids`).
+
+    Raises:
+        ValueError: Nothing is asked: there is no turn of the user.
+    """
     messages = as_messages(question)
+    first = next((i for i, m in enumerate(messages) if m["role"] == "user"), None)
+    if first is None:
+        raise ValueError("a conversation needs a turn of the user")
+    marked = Message(role="user", content=_HERE + messages[first]["content"])
+    messages[first] = marked
+    before, _, after = _prompt(tokenizer, messages).partition(_HERE)
+    begin = tokenizer.chat_template is None  # else the template writes its own beginning
+    return (
+        list(tokenizer(before, add_special_tokens=begin).input_ids),
+        list(tokenizer(after, add_special_tokens=False).input_ids),
+    )
+
+
+def _prompt(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> str:
+    """The text of a prompt, up to where the answer begins."""
     if tokenizer.chat_template is None:
         names = {"user": "Question", "assistant": "Answer", "system": "System"}
-        text = "\n".join(f"{names[m['role']]}: {m['content']}" for m in messages) + "\nAnswer:"
-        return list(tokenizer(text).input_ids)
+        return "\n".join(f"{names[m['role']]}: {m['content']}" for m in messages) + "\nAnswer:"
     turns = [{"role": m["role"], "content": m["content"]} for m in messages]
-    prompt = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-    return list(tokenizer(str(prompt), add_special_tokens=False).input_ids)
+    return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))

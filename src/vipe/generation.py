@@ -9,7 +9,9 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -74,23 +76,57 @@ def generate(
     if not prompts:
         return []
     longest = max(map(len, prompts))
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    pad = _padding(tokenizer)
     ids = torch.tensor([[pad] * (longest - len(p)) + list(p) for p in prompts])
     mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts])
-    if decoding.seed is not None:
-        torch.manual_seed(decoding.seed)
-    decode: Any = model.generate
-    with torch.inference_mode():
-        output = decode(
-            input_ids=ids.to(model.device),
-            attention_mask=mask.to(model.device),
-            pad_token_id=pad,
-            eos_token_id=tokenizer.eos_token_id,
-            streamer=streamer,
-            **decoding.arguments(),
-        )
+    given = {"input_ids": ids.to(model.device), "attention_mask": mask.to(model.device)}
+    output = _decode(model, tokenizer, decoding, streamer=streamer, **given)
     answers = tokenizer.batch_decode(output[:, longest:], skip_special_tokens=True)
     return [answer.strip() for answer in answers]
+
+
+def generate_after(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Float[Tensor, "_ e"]],
+    decoding: Decoding,
+) -> list[str]:
+    """Decode the answers to prompts that are given as embeddings, padded on the left.
+
+    Args:
+        model: The language model.
+        tokenizer: The model's own.
+        prompts: Embeddings of each prompt, `(t, e)`, t of any length.
+        decoding: How.
+    """
+    if not prompts:
+        return []
+    longest = max(map(len, prompts))
+    rows = [F.pad(prompt, (0, 0, longest - len(prompt), 0)) for prompt in prompts]
+    mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts])
+    given = {"inputs_embeds": torch.stack(rows), "attention_mask": mask.to(model.device)}
+    output = _decode(model, tokenizer, decoding, **given)
+    answers = tokenizer.batch_decode(output, skip_special_tokens=True)
+    return [answer.strip() for answer in answers]
+
+
+def _decode(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, decoding: Decoding, **given: Any
+) -> Tensor:
+    if decoding.seed is not None:
+        torch.manual_seed(decoding.seed)
+    run: Any = model.generate
+    with torch.inference_mode():
+        return run(
+            **given,
+            pad_token_id=_padding(tokenizer),
+            eos_token_id=tokenizer.eos_token_id,
+            **decoding.arguments(),
+        )
+
+
+def _padding(tokenizer: PreTrainedTokenizerBase) -> Any:
+    return tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
 
 
 class TextStream:

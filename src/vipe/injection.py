@@ -125,6 +125,9 @@ class Injection(nn.Module):
 
 def _of_like_length(tokens: VisualTokens) -> Iterator[tuple[Tensor, VisualTokens]]:
     """Yield videos of like length together, so that little is computed for padding."""
+    if len(tokens) == 1:
+        yield torch.zeros(1, dtype=torch.long, device=tokens.size.device), tokens
+        return
     counts = (tokens.size > 0).sum(dim=1)
     for rows in counts.argsort(stable=True).split(_TOGETHER):
         yield rows, tokens.videos(rows, int(counts[rows].max()))

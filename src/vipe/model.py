@@ -16,22 +16,19 @@ from vipe import model_files
 from vipe.allocator import keep_freed_memory
 from vipe.backbones import load_language_model
 from vipe.chat import Message, prompt_ids
-from vipe.clips import in_clips
 from vipe.config import ViPEConfig
 from vipe.encoders import Encoder
-from vipe.frames import Frames, Sampling, Uniform, iter_frames, probe
-from vipe.frames.reading import Readable
-from vipe.frames.values import ByteStream
+from vipe.frames import Frames, Sampling
 from vipe.generation import Decoding, TextStream, generate, iterate
 from vipe.merging import HierarchicalMerge, MergeConfig
 from vipe.scoring import log_likelihoods
 from vipe.vision import VideoToWeights
+from vipe.watching import Video, watch
 from vipe.weights import PerceptualWeights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-Video = Readable | Frames
 Question = str | Sequence[Message]
 
 
@@ -144,26 +141,23 @@ class ViPE:
             VideoError: It cannot be read.
             ValueError: `merge_ratio` is not at least 0 and below 1.
         """
-        spent = {"decode": 0.0, "encode": 0.0, "see": 0.0} if seconds is None else seconds
+        spent = {} if seconds is None else seconds
         spent.update(decode=0.0, encode=0.0, see=0.0)
         config = self._merging(merge_ratio)
         merge = HierarchicalMerge(config)
         count, duration = 0, 0.0
-        clips = self._clips(video, frames)
-        while True:
+        for features in watch(
+            self.encoder,
+            video,
+            self.config.frames if frames is None else frames,
+            clip=config.frames_per_clip,
+            spent=spent,
+        ):
             start = perf_counter()
-            clip = next(clips, None)
-            decoded = perf_counter()
-            spent["decode"] += decoded - start
-            if clip is None:
-                break
-            features = self.encoder.encode(clip)
-            encoded = perf_counter()
-            spent["encode"] += encoded - decoded
-            count, duration = count + len(clip), max(duration, clip.duration)
+            count, duration = count + len(features), max(duration, features.duration)
             length = features.features.new_tensor([features.duration])
             merge.push(features.features[None], features.position[None], length)
-            spent["see"] += perf_counter() - encoded
+            spent["see"] += perf_counter() - start
         start = perf_counter()
         with torch.no_grad():
             weights = self.video_to_weights(merge.result())[0]
@@ -273,24 +267,3 @@ class ViPE:
     def _merging(self, merge_ratio: float | None) -> MergeConfig:
         config = self.config.merging
         return config if merge_ratio is None else replace(config, merge_ratio=merge_ratio)
-
-    def _clips(
-        self, video: Video | Iterable[Frames], frames: int | Sampling | None
-    ) -> Iterator[Frames]:
-        """Yield the video as clips of at most `frames_per_clip` frames."""
-        if isinstance(video, Frames):
-            pieces: Iterable[Frames] = [video]
-        elif isinstance(video, str | os.PathLike | ByteStream):
-            pieces = self._decoded(video, frames)
-        else:
-            pieces = video
-        return in_clips(pieces, self.config.merging.frames_per_clip)
-
-    def _decoded(self, video: Readable, frames: int | Sampling | None) -> Iterator[Frames]:
-        """Yield the sampled frames of a file one by one, as the encoder wants them."""
-        if frames is None:
-            frames = self.config.frames
-        sampling = Uniform(frames) if isinstance(frames, int) else frames
-        duration = probe(video).duration
-        for second, image in iter_frames(video, sampling, size=self.encoder.image_size):
-            yield Frames(pixels=image[None], seconds=torch.tensor([second]), duration=duration)

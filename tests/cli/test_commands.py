@@ -310,3 +310,33 @@ def test_the_shell_completes(command: Command, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("COMP_CWORD", "1")
     with pytest.raises(SystemExit):
         command()
+
+
+# bench ----------------------------------------------------------------------------------------
+
+
+def test_bench_counts_and_times_every_method(
+    command: Command, model_folder: Path, saved_vipe: ViPE, tmp_path: Path
+) -> None:
+    picture = tmp_path / "cost.png"
+    options = ("--model", model_folder, "--frames", "1,4", "--repeats", 1, "--question", QUESTION)
+    done = command("bench", *options, "--json", "--plot", picture)
+    assert (done.status, done.err) == (0, "")
+    result = json.loads(done.out)
+    assert [(c["frames"], c["method"]) for c in result["costs"]] == [
+        (frames, method)
+        for frames in (1, 4)
+        for method in ("text", "vipe", "patches", "merged", "queries")
+    ]
+    assert all(cost["first_token_seconds"] > 0 for cost in result["costs"])
+    assert {path.name for path in tmp_path.iterdir()} == {"cost.png"}
+    table = command("bench", *options, "--no-times").out
+    assert table.count("vipe") == 2
+    assert "first token" not in table
+
+
+def test_bench_names_what_is_wrong(command: Command, tmp_path: Path) -> None:
+    assert "numbers of frames" in command("bench", "--frames", "1,x").err
+    wrong = command("bench", "--plot", tmp_path / "cost.txt")
+    assert wrong.status == 2
+    assert wrong.error == f"{tmp_path / 'cost.txt'}: a picture ends in .png, .svg or .pdf"

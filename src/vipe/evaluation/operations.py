@@ -1,0 +1,217 @@
+"""Evaluation, cost: floating-point operations and bytes, counted on the meta device.
+
+Nothing is computed there, so that a 7B model reads a thousand frames in seconds. The operations
+are counted by torch's own counter (`torch.utils.flop_counter`), where a product of two numbers and
+their sum are two operations; what it does not count (norms, activations, sorting) is left out for
+every method alike.
+
+Dimensions: t tokens of a prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from vipe.backbones import language_model_config
+from vipe.config import ViPEConfig
+from vipe.encoders.encoder import PatchFeatures, patch_positions
+from vipe.merging import HierarchicalMerge, VisualTokens
+from vipe.tokens import Projector, Reads
+from vipe.vision import VideoToWeights
+from vipe.weights import PerceptualWeights
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+_T = TypeVar("_T")
+
+Method = Literal["text", "vipe", "patches", "merged", "queries"]
+METHODS: tuple[Method, ...] = get_args(Method)
+"""The bare language model, which has seen nothing; ViPE; and the twins, by what they read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operations:
+    """What a method computes and holds, for one video and one question.
+
+    Attributes:
+        visual_tokens: In the prompt.
+        encode: Operations to encode the frames, once a video, the same for every method.
+        see: Operations from the patch features to what is kept of the video, once a video.
+        prompt: Operations of the language model to the first token, for every question.
+        token: Operations for the token after it.
+        seen_bytes: Of what is kept of the video: an adapter, or visual tokens.
+        cache_bytes: Of the keys and values that the language model holds for the prompt.
+    """
+
+    visual_tokens: int
+    encode: int
+    see: int
+    prompt: int
+    token: int
+    seen_bytes: int
+    cache_bytes: int
+
+
+class Counter:
+    """Counts what the models of one config compute; their weights are never made.
+
+    Args:
+        config: Of ViPE; the twins have the same parts.
+        dtype: Of the language model and of what is kept of a video.
+        prompt_tokens: Tokens of the question's text, chat template included.
+
+    Raises:
+        ModelError: A backbone is nowhere to be found.
+    """
+
+    def __init__(
+        self,
+        config: ViPEConfig,
+        *,
+        dtype: torch.dtype = torch.float32,
+        prompt_tokens: int = 40,
+    ) -> None:
+        self.config, self.dtype, self.prompt_tokens = config, dtype, prompt_tokens
+        self.language_model = _on_meta(config.language_model, dtype)
+        with torch.device("meta"):
+            self.encoder = replace(config.encoder, pretrained=False).build()
+            self.vision = VideoToWeights(
+                config, channels=self.encoder.channels, language_model=self.language_model
+            ).eval()
+
+    def count(self, method: Method, frames: int) -> Operations:
+        """Count for a video of so many frames."""
+        encode = _operations(lambda: self._encode(1)) * frames
+        weights, visual, see = None, 0, 0
+        seen_bytes = 0
+        if method == "vipe":
+            weights, see = _counted(lambda: self.vision(self._merged(frames))[0])
+            weights = weights.to(dtype=self.dtype)
+            seen_bytes = weights.nbytes
+        elif method != "text":
+            width: Any = self.language_model.get_input_embeddings()
+            with torch.device("meta"):
+                projector = Projector(
+                    method,
+                    self.config,
+                    channels=self.encoder.channels,
+                    width=width.weight.shape[1],
+                ).eval()
+            values, see = _counted(lambda: projector(self._tokens(method, frames)))
+            visual = values.shape[1]
+            seen_bytes = values.shape[1] * values.shape[2] * self.dtype.itemsize
+        prompt, token, cache_bytes = self._answer(weights, visual)
+        return Operations(
+            visual_tokens=visual,
+            encode=encode if method != "text" else 0,
+            see=see,
+            prompt=prompt,
+            token=token,
+            seen_bytes=seen_bytes,
+            cache_bytes=cache_bytes,
+        )
+
+    def _encode(self, frames: int) -> torch.Tensor:
+        size = self.encoder.image_size
+        with torch.no_grad():
+            return self.encoder(torch.empty(frames, 3, size, size, device="meta"))
+
+    def _features(self, frames: int) -> PatchFeatures:
+        encoder = self.encoder
+        shape = (frames, encoder.patches, encoder.channels)
+        return PatchFeatures(
+            features=torch.empty(shape, device="meta"),
+            position=patch_positions(torch.empty(frames, device="meta"), encoder.grid),
+        )
+
+    def _merged(self, frames: int) -> VisualTokens:
+        config = self.config.merging
+        merge = HierarchicalMerge(config)
+        length = torch.empty(1, device="meta")
+        for start in range(0, frames, config.frames_per_clip):
+            clip = self._features(min(config.frames_per_clip, frames - start))
+            merge.push(clip.features[None], clip.position[None], length)
+        return merge.result()
+
+    def _tokens(self, method: Reads, frames: int) -> VisualTokens:
+        if method != "patches":
+            return self._merged(frames)
+        clip = self._features(frames)
+        return VisualTokens(
+            features=clip.features.flatten(0, 1)[None],
+            size=torch.empty(1, clip.features.shape[0] * clip.features.shape[1], device="meta"),
+            centre=clip.position.flatten(0, 1)[None],
+            duration=torch.empty(1, device="meta"),
+        )
+
+    def _answer(self, weights: PerceptualWeights | None, visual: int) -> tuple[int, int, int]:
+        """Operations to the first token and to the next, and bytes of keys and values."""
+        model: Any = self.language_model
+        embeddings: Any = model.get_input_embeddings()
+        width = embeddings.weight.shape[1]
+        attached = nullcontext() if weights is None else weights.attached_to(model)
+
+        def step(tokens: int, cache: Any) -> Any:
+            given = torch.empty(1, tokens, width, dtype=self.dtype, device="meta")
+            return model(
+                inputs_embeds=given, past_key_values=cache, use_cache=True, logits_to_keep=1
+            )
+
+        with attached, torch.no_grad():
+            out, prompt = _counted(lambda: step(self.prompt_tokens + visual, None))
+            held = sum(
+                tensor.nbytes
+                for layer in out.past_key_values.layers
+                for tensor in (layer.keys, layer.values)
+            )
+            token = _operations(lambda: step(1, out.past_key_values))
+        return prompt, token, held
+
+
+def prompt_operations(config: Any, tokens: int) -> int:
+    """Return by formula what a Llama-like model computes to the first token after t tokens.
+
+    Every parameter of a layer multiplies every token; attention multiplies every two tokens twice
+    (masked ones too: that is what is computed); the output layer reads the last token alone.
+
+    Args:
+        config: Of the language model, as transformers has it.
+        tokens: t.
+    """
+    heads, groups = config.num_attention_heads, config.num_key_value_heads
+    size = getattr(config, "head_dim", None) or config.hidden_size // heads
+    hidden = config.hidden_size
+    attention = 2 * hidden * heads * size + 2 * hidden * groups * size
+    layer = attention + 3 * hidden * config.intermediate_size
+    between = 2 * tokens * heads * size
+    per_token = config.num_hidden_layers * (layer + between)
+    return 2 * (tokens * per_token + hidden * config.vocab_size)
+
+
+def _on_meta(name: str, dtype: torch.dtype) -> PreTrainedModel:
+    from transformers import AutoModelForCausalLM
+
+    config = language_model_config(name)
+    with torch.device("meta"):
+        # The plain attention is made of products that the counter knows on every device.
+        model: Any = AutoModelForCausalLM.from_config(
+            config, dtype=dtype, attn_implementation="eager"
+        )
+    return model.eval()
+
+
+def _counted(call: Callable[[], _T]) -> tuple[_T, int]:
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        result = call()
+    return result, counter.get_total_flops()
+
+
+def _operations(call: Callable[[], object]) -> int:
+    return _counted(call)[1]
