@@ -205,7 +205,7 @@ def test_eval_ends_with_one_object_and_keeps_the_answers(
     done = command("eval", rows, *options, "--answers", answers)
     assert (done.status, done.err) == (0, "")
     summary = json.loads(done.out.splitlines()[-1])
-    assert list(summary) == ["n", "accuracy", "by_kind", "bleu1", "bleu4", "cider"]
+    assert list(summary) == ["n", "accuracy", "by_kind", "bleu1", "bleu4", "rouge_l", "cider"]
     assert summary["n"] == 3
     assert list(summary["by_kind"]) == ["existence", "object", "caption"]
 

@@ -2,5 +2,5 @@
 
 rows     a JSONL file of questions
 runner   a model's answers to them
-metrics  accuracy, BLEU and CIDEr
+metrics  accuracy, BLEU, ROUGE-L and CIDEr
 """
