@@ -300,7 +300,9 @@ def test_version_and_help(command: Command) -> None:
     for arguments in ((), ("--help",)):
         done = command(*arguments)
         assert done.status == 0
-        for name in ("ask", "see", "chat", "train", "eval", "compare", "scenes", "photographs"):
+        for name in (
+            "ask", "see", "chat", "train", "eval", "compare", "report", "scenes", "photographs",
+        ):  # fmt: skip
             assert f" {name} " in done.out
 
 

@@ -5,6 +5,7 @@ see         videos → adapter folders
 train       a recipe → a model folder
 evaluate    rows of questions → figures
 compare     two models' answers → how far apart they are
+report      models' answers → a page of figures
 data        files to evaluate on
 source      what a command is asked about: a video, or an adapter
 options     options that several commands have
@@ -24,7 +25,7 @@ from typing import Annotated
 import typer
 
 from vipe import __version__
-from vipe.cli import ask, chat, compare, console, data, evaluate, see, startup, train
+from vipe.cli import ask, chat, compare, console, data, evaluate, report, see, startup, train
 
 app = typer.Typer(
     help="Look at a video once, write what it saw into a language model's weights, and ask.",
@@ -36,6 +37,7 @@ app.command(name="chat")(chat.chat)
 app.command(name="train")(train.train)
 app.command(name="eval")(evaluate.evaluate)
 app.command(name="compare")(compare.compare)
+app.command(name="report")(report.report)
 app.command(name="scenes")(data.scenes)
 app.command(name="photographs")(data.photographs)
 
