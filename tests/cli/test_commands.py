@@ -205,7 +205,7 @@ def test_eval_ends_with_one_object_and_keeps_the_answers(
     done = command("eval", rows, *options, "--answers", answers)
     assert (done.status, done.err) == (0, "")
     summary = json.loads(done.out.splitlines()[-1])
-    assert list(summary) == ["n", "accuracy", "by_kind", "bleu1", "bleu4", "cider"]
+    assert list(summary) == ["n", "accuracy", "by_kind", "bleu1", "bleu4", "rouge_l", "cider"]
     assert summary["n"] == 3
     assert list(summary["by_kind"]) == ["existence", "object", "caption"]
 
@@ -300,7 +300,9 @@ def test_version_and_help(command: Command) -> None:
     for arguments in ((), ("--help",)):
         done = command(*arguments)
         assert done.status == 0
-        for name in ("ask", "see", "chat", "train", "eval", "compare", "scenes", "photographs"):
+        for name in (
+            "ask", "see", "chat", "train", "eval", "compare", "report", "scenes", "photographs",
+        ):  # fmt: skip
             assert f" {name} " in done.out
 
 

@@ -11,7 +11,9 @@ def test_the_page_is_not_stale() -> None:
 
 def test_the_page_has_every_command_and_option() -> None:
     page = reference()
-    for command in ("ask", "see", "chat", "train", "eval", "compare", "scenes", "photographs"):
+    for command in (
+        "ask", "see", "chat", "train", "eval", "compare", "report", "scenes", "photographs",
+    ):  # fmt: skip
         assert f"## `vipe {command}`" in page
     for option in ("--merge-ratio", "--frames", "--answers", "--json", "--questions", "--debug"):
         assert f"`{option}" in page

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycocoevalcap.bleu.bleu import Bleu
 from pycocoevalcap.cider.cider import Cider
+from pycocoevalcap.rouge.rouge import Rouge
 
 from vipe.evaluation.metrics import caption_scores, is_right, summarise, tokenize
 from vipe.evaluation.rows import Row
@@ -117,6 +118,57 @@ def test_bleu_takes_the_length_of_the_closest_reference() -> None:
     assert caption_scores(["dog runs fast over"], references)["bleu1"] == pytest.approx(100)
 
 
+def test_rouge_l_by_hand() -> None:
+    # "a … dog … fast" is in both, in this order: three of four words, and of the reference's seven.
+    scores = caption_scores(["a dog runs fast"], [["a brown dog is fast on snow"]])
+    precision, recall = 3 / 4, 3 / 7
+    f_measure = (1 + 1.2**2) * precision * recall / (recall + 1.2**2 * precision)
+    assert scores["rouge_l"] == pytest.approx(100 * f_measure)
+    # The same words in another order: one at a time.
+    scores = caption_scores(["dog a"], [["a dog"]])
+    assert scores["rouge_l"] == pytest.approx(50)
+
+
+def test_rouge_l_takes_the_best_precision_and_the_best_recall() -> None:
+    # All of the first reference's words, and all of the answer's in the second.
+    references = [["a dog", "a dog runs over the grass"]]
+    assert caption_scores(["a dog runs"], references)["rouge_l"] == pytest.approx(100)
+
+
+def test_rouge_l_of_real_captions_is_the_reference_implementations() -> None:
+    # pycocoevalcap 1.2's Rouge().compute_score, given these sentences in tokens.
+    pairs = [
+        (
+            "A dog is running through the grass.",
+            ["A brown dog runs through the long grass .", "The dog is running in a field ."],
+            0.6587473002159828,
+        ),
+        (
+            "Two men sit on a bench, and one reads.",
+            [
+                "Two men are sitting on a wooden bench .",
+                "One man reads a newspaper and another man sits beside him on a bench .",
+            ],
+            0.594541910331384,
+        ),
+        (
+            "A girl in a pink dress climbs the stairs.",
+            [
+                "A child in a pink dress is climbing up a set of stairs in an entry way .",
+                "A girl going into a wooden building .",
+                "A little girl climbing the stairs to her playhouse .",
+            ],
+            0.5147679324894514,
+        ),
+        ("A man rides a bike.", ["Several children jump into the water ."], 0.0),
+        ("", ["A boy doesn't want the man's ball ."], 0.0),
+    ]
+    for answer, references, expected in pairs:
+        assert caption_scores([answer], [references])["rouge_l"] == pytest.approx(100 * expected)
+    scores = caption_scores([answer for answer, _, _ in pairs], [group for _, group, _ in pairs])
+    assert scores["rouge_l"] == pytest.approx(35.36114286073636)
+
+
 def test_cider_by_hand() -> None:
     # Two items that share no word: every n-gram has the weight log 2, which falls out of the
     # cosine. The first answer is right (cosine 1 for n = 1 … 4), the second shares no word:
@@ -146,6 +198,7 @@ def test_the_references_themselves_are_perfect_and_other_words_are_nothing(
     best = caption_scores([s.upper() + "!" for s in sentences], references)
     assert best["bleu1"] == pytest.approx(100)
     assert best["bleu4"] == pytest.approx(100)
+    assert best["rouge_l"] == pytest.approx(100)
     assert 0 <= best["cider"] <= 10 + 1e-9
     worst = caption_scores(["zebras never whistle quietly"] * len(sentences), references)
     assert max(worst.values()) < 0.1
@@ -159,9 +212,15 @@ def test_the_scores_are_pycocoevalcaps(data: st.DataObject) -> None:
     truth = dict(enumerate(references))
     found = {i: [answer] for i, answer in enumerate(answers)}
     bleu = Bleu(4).compute_score(truth, found, verbose=0)[0]
+    rouge = Rouge().compute_score(truth, found)[0]
     cider = Cider().compute_score(truth, found)[0]
     scores = caption_scores(answers, references)
-    assert scores == {"bleu1": 100 * bleu[0], "bleu4": 100 * bleu[3], "cider": cider}
+    assert scores == {
+        "bleu1": 100 * bleu[0],
+        "bleu4": 100 * bleu[3],
+        "rouge_l": 100 * rouge,
+        "cider": cider,
+    }
 
 
 def test_nothing_is_printed_and_empty_answers_score_nothing(
@@ -209,7 +268,8 @@ def test_summarise_counts_each_figure_over_its_own_rows() -> None:
 
 def test_summarise_says_none_where_there_is_nothing_to_count() -> None:
     yes = summarise([row("existence", accept=("yes",))], ["Yes"])
-    assert (yes["accuracy"], yes["bleu1"], yes["bleu4"], yes["cider"]) == (1.0, None, None, None)
+    assert yes["accuracy"] == 1.0
+    assert [yes[score] for score in ("bleu1", "bleu4", "rouge_l", "cider")] == [None] * 4
     caption = summarise([row("caption", references=("a dog",))], ["cat"])
     assert caption["accuracy"] is None
     assert caption["bleu1"] == pytest.approx(0, abs=1e-3)
@@ -219,6 +279,7 @@ def test_summarise_says_none_where_there_is_nothing_to_count() -> None:
         "by_kind": {},
         "bleu1": None,
         "bleu4": None,
+        "rouge_l": None,
         "cider": None,
     }
 

@@ -6,6 +6,7 @@ train       a recipe → a model folder
 evaluate    rows of questions → figures
 compare     two models' answers → how far apart they are
 bench       what an answer costs, against models that read tokens
+report      models' answers → a page of figures
 data        files to evaluate on
 source      what a command is asked about: a video, or an adapter
 options     options that several commands have
@@ -25,7 +26,7 @@ from typing import Annotated
 import typer
 
 from vipe import __version__
-from vipe.cli import ask, bench, chat, compare, console, data, evaluate, see, startup, train
+from vipe.cli import ask, bench, chat, compare, console, data, evaluate, report, see, startup, train
 
 app = typer.Typer(
     help="Look at a video once, write what it saw into a language model's weights, and ask.",
@@ -38,6 +39,7 @@ app.command(name="train")(train.train)
 app.command(name="eval")(evaluate.evaluate)
 app.command(name="compare")(compare.compare)
 app.command(name="bench")(bench.bench)
+app.command(name="report")(report.report)
 app.command(name="scenes")(data.scenes)
 app.command(name="photographs")(data.photographs)
 

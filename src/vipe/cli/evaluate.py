@@ -46,7 +46,7 @@ def evaluate(
     """Ask rows of questions and score the answers.
 
     The last line of stdout is one JSON object: n, accuracy (over rows with accept), the same by
-    kind, and bleu1, bleu4 and cider (over rows with references).
+    kind, and bleu1, bleu4, rouge_l and cider (over rows with references).
     """
     with progress() as bar, _kept(answers) as keep:
         from vipe.evaluation.rows import read_rows

@@ -1,6 +1,11 @@
 """Evaluation: rows of questions in, one summary out.
 
-rows     a JSONL file of questions
-runner   a model's answers to them
-metrics  accuracy, BLEU and CIDEr
+rows       a JSONL file of questions
+runner     a model's answers to them
+metrics    accuracy, BLEU, ROUGE-L and CIDEr
+intervals  how sure a figure is
+answers    a JSONL file of answers, and two of them compared
+report     the figures of several such files
+chart      a picture of them
+page       a page of both
 """

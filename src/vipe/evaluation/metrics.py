@@ -1,8 +1,8 @@
-"""Evaluation, last step: rows and the model's answers → accuracy, BLEU and CIDEr.
+"""Evaluation, last step: rows and the model's answers → accuracy, BLEU, ROUGE-L and CIDEr.
 
 The caption scores are pycocoevalcap's, so they compare with what papers report, but for the
 tokenizer: the usual one is a Java program, [`tokenize`][vipe.evaluation.metrics.tokenize] is its
-like in one regular expression.
+like in one regular expression. METEOR and SPICE, whose scorers are Java programs too, are left out.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ class KindSummary(TypedDict):
 
 
 class CaptionScores(TypedDict):
-    """BLEU from 0 to 100, CIDEr from 0 to 10."""
+    """BLEU and ROUGE-L from 0 to 100, CIDEr from 0 to 10."""
 
     bleu1: float
     bleu4: float
+    rouge_l: float
     cider: float
 
 
@@ -37,6 +38,7 @@ class Summary(TypedDict):
     by_kind: dict[str, KindSummary]
     bleu1: float | None
     bleu4: float | None
+    rouge_l: float | None
     cider: float | None
 
 
@@ -100,17 +102,21 @@ def caption_scores(answers: Sequence[str], references: Sequence[Sequence[str]]) 
 
     BLEU (Papineni et al., ACL 2002, section 2.3): the geometric mean of the clipped n-gram
     precisions times the brevity penalty, both over the corpus, the reference that is closest in
-    length counting. CIDEr is CIDEr-D (Vedantam et al., CVPR 2015, section 7): n-grams weighted by
-    how rare they are among **these** references. It is so no figure of a single row (with one row
-    no n-gram is rare and it is 0), and differs a little between a part and the whole of a set.
+    length counting. ROUGE-L (Lin, "ROUGE: A Package for Automatic Evaluation of Summaries", 2004,
+    section 3.1): the longest common subsequence's share of the answer's words (precision) and of
+    the reference's (recall) as an F-measure; as in COCO's evaluation β is 1.2, and precision and
+    recall are each the best over the references. It is the mean over the items. CIDEr is CIDEr-D
+    (Vedantam et al., CVPR 2015, section 7): n-grams weighted by how rare they are among **these**
+    references. It is so no figure of a single row (with one row no n-gram is rare and it is 0),
+    and differs a little between a part and the whole of a set.
 
     Args:
         answers: One caption for each item.
         references: For each item, one or more sentences of people.
 
     Returns:
-        `bleu1` and `bleu4`, 0 to 100 (17.0 is what tables print as 17); `cider`, 0 to 10, where
-        0.50 is what tables print as 0.50 or as 50.
+        `bleu1`, `bleu4` and `rouge_l`, 0 to 100 (17.0 is what tables print as 17); `cider`, 0 to
+        10, where 0.50 is what tables print as 0.50 or as 50.
 
     Raises:
         ValueError: There are no items, not as many answers as items, or an item has no reference.
@@ -118,11 +124,18 @@ def caption_scores(answers: Sequence[str], references: Sequence[Sequence[str]]) 
     # Imported here, for the command line's sake: it reads rows and starts before numpy is needed.
     from pycocoevalcap.bleu.bleu import Bleu
     from pycocoevalcap.cider.cider import Cider
+    from pycocoevalcap.rouge.rouge import Rouge
 
     truth, found = _tokenised(answers, references)
     bleu, _ = Bleu(4).compute_score(truth, found, verbose=0)  # verbose is its prints to stdout
+    rouge, _ = Rouge().compute_score(truth, found)
     cider, _ = Cider().compute_score(truth, found)
-    return {"bleu1": 100 * bleu[0], "bleu4": 100 * bleu[3], "cider": float(cider)}
+    return {
+        "bleu1": 100 * bleu[0],
+        "bleu4": 100 * bleu[3],
+        "rouge_l": 100 * float(rouge),
+        "cider": float(cider),
+    }
 
 
 def caption_scores_by_row(
@@ -162,8 +175,8 @@ def summarise(rows: Sequence[Row], answers: Sequence[str]) -> Summary:
 
     Returns:
         `n` rows; `accuracy`, 0 to 1, over the rows with `accept`, and the same kind by kind in
-        the order of the kinds' first rows; `bleu1`, `bleu4` and `cider` over the rows with
-        `references` (see `caption_scores`).
+        the order of the kinds' first rows; `bleu1`, `bleu4`, `rouge_l` and `cider` over the rows
+        with `references` (see `caption_scores`).
 
     Raises:
         ValueError: There are not as many answers as rows.
@@ -183,6 +196,7 @@ def summarise(rows: Sequence[Row], answers: Sequence[str]) -> Summary:
         "by_kind": {k: {"n": len(v), "accuracy": _share(v)} for k, v in kinds.items()},
         "bleu1": scores and scores["bleu1"],
         "bleu4": scores and scores["bleu4"],
+        "rouge_l": scores and scores["rouge_l"],
         "cider": scores and scores["cider"],
     }
 

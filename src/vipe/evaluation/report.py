@@ -1,0 +1,141 @@
+"""Evaluation, what a report says: kept answers of one or more models → its figures, one value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypedDict
+
+from vipe.errors import DataError
+from vipe.evaluation.answers import Answered, Compared, compare_answers
+from vipe.evaluation.intervals import Interval, interval
+from vipe.evaluation.metrics import CaptionScores, caption_scores, is_right
+
+EXAMPLES = 3
+"""Wrong answers of each kind that are shown."""
+
+
+class Wrong(TypedDict):
+    """An answer in which none of `accept` is found."""
+
+    video: str
+    question: str
+    answer: str
+    accept: list[str]
+
+
+class OfKind(TypedDict):
+    """One kind of question; `accuracy` is None where no row has `accept`.
+
+    `n` counts all rows of the kind, `wrong` the wrong answers, of which `examples` are a few.
+    """
+
+    n: int
+    accuracy: Interval | None
+    wrong: int
+    examples: list[Wrong]
+
+
+class OfFile(TypedDict):
+    """One file of answers; a figure without rows to compute it from is None."""
+
+    name: str
+    file: str
+    n: int
+    accuracy: Interval | None
+    by_kind: dict[str, OfKind]
+    captions: CaptionScores | None
+
+
+class Report(TypedDict):
+    """The figures of every file, in the order given.
+
+    `difference` is the second file less the first where there are two, of the same rows; of two
+    that are not, `not_compared` says why.
+    """
+
+    files: list[OfFile]
+    difference: Compared | None
+    not_compared: str | None
+
+
+def report_on(files: Sequence[tuple[Path, Sequence[Answered]]]) -> Report:
+    """Compute the figures of a report.
+
+    Accuracies and caption scores are those of `summarise`; the intervals are over videos (see
+    `vipe.evaluation.intervals`).
+
+    Args:
+        files: Each file's path and its answers, one or more.
+
+    Raises:
+        ValueError: A file has no answers.
+    """
+    names = _names([path for path, _ in files])
+    difference, not_compared = None, None
+    if len(files) == 2:
+        (_, first), (_, second) = files
+        try:
+            difference = compare_answers(first, second)
+        except DataError as error:
+            not_compared = str(error)
+    return {
+        "files": [_of_file(name, *file) for name, file in zip(names, files, strict=True)],
+        "difference": difference,
+        "not_compared": not_compared,
+    }
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """The files' names without folder and ending, or the whole paths where two would be alike."""
+    short = [path.stem for path in paths]
+    return short if len(set(short)) == len(short) else list(map(str, paths))
+
+
+def _of_file(name: str, path: Path, answers: Sequence[Answered]) -> OfFile:
+    if not answers:
+        raise ValueError(f"{path}: no answers")
+    kinds: dict[str, list[Answered]] = {}
+    for one in answers:
+        kinds.setdefault(one.row.kind, []).append(one)
+    captions = [(one.answer, one.row.references) for one in answers if one.row.references]
+    return {
+        "name": name,
+        "file": str(path),
+        "n": len(answers),
+        "accuracy": _accuracy(answers),
+        "by_kind": {kind: _of_kind(some) for kind, some in kinds.items()},
+        "captions": caption_scores(*zip(*captions, strict=True)) if captions else None,
+    }
+
+
+def _of_kind(answers: Sequence[Answered]) -> OfKind:
+    wrong = [one for one in answers if one.row.accept and not _is_right(one)]
+    shown = min(EXAMPLES, len(wrong))
+    # From all over the file: the first ones would often be about one video.
+    spread = [wrong[place * len(wrong) // shown] for place in range(shown)]
+    return {
+        "n": len(answers),
+        "accuracy": _accuracy(answers),
+        "wrong": len(wrong),
+        "examples": [
+            {
+                "video": str(one.row.video),
+                "question": one.row.question,
+                "answer": one.answer,
+                "accept": list(one.row.accept),
+            }
+            for one in spread
+        ],
+    }
+
+
+def _accuracy(answers: Sequence[Answered]) -> Interval | None:
+    judged = [one for one in answers if one.row.accept]
+    if not judged:
+        return None
+    return interval([float(_is_right(one)) for one in judged], [one.row.video for one in judged])
+
+
+def _is_right(one: Answered) -> bool:
+    return is_right(one.answer, one.row.accept)
