@@ -11,7 +11,17 @@ def test_the_page_is_not_stale() -> None:
 
 def test_the_page_has_every_command_and_option() -> None:
     page = reference()
-    for command in ("ask", "see", "chat", "train", "eval", "compare", "scenes", "photographs"):
+    for command in (
+        "ask",
+        "see",
+        "chat",
+        "train",
+        "eval",
+        "compare",
+        "scenes",
+        "photographs",
+        "lmms-tasks",
+    ):
         assert f"## `vipe {command}`" in page
     for option in ("--merge-ratio", "--frames", "--answers", "--json", "--questions", "--debug"):
         assert f"`{option}" in page

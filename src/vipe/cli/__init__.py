@@ -38,6 +38,7 @@ app.command(name="eval")(evaluate.evaluate)
 app.command(name="compare")(compare.compare)
 app.command(name="scenes")(data.scenes)
 app.command(name="photographs")(data.photographs)
+app.command(name="lmms-tasks")(data.lmms_tasks)
 
 
 def _print_version(wanted: bool) -> bool:
