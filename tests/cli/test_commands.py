@@ -292,6 +292,17 @@ def test_photographs_become_files_and_rows(command: Command, tmp_path: Path) -> 
     }  # fmt: skip
 
 
+def test_rows_become_tasks_of_lmms_eval(command: Command, tmp_path: Path) -> None:
+    row = {"video": "a.mp4", "question": "What is it?", "kind": "object", "accept": ["a dog"]}
+    rows = [row, row | {"options": ["a dog", "two men"]}]
+    (tmp_path / "few.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = command("lmms-tasks", tmp_path / "few.jsonl", "-o", tmp_path / "tasks")
+    assert (done.status, done.out, done.err) == (0, "vipe_few,vipe_few_options\n", "")
+    assert len(list((tmp_path / "tasks").glob("*.yaml"))) == 2
+    done = command("lmms-tasks", tmp_path / "few.jsonl", "-o", tmp_path, "--name", "a-b")
+    assert "a task's name" in done.error
+
+
 # vipe itself ------------------------------------------------------------------------------------
 
 
@@ -301,7 +312,8 @@ def test_version_and_help(command: Command) -> None:
         done = command(*arguments)
         assert done.status == 0
         for name in (
-            "ask", "see", "chat", "train", "eval", "compare", "report", "scenes", "photographs",
+            "ask", "see", "chat", "train", "eval", "compare", "report", "bench", "scenes",
+            "photographs", "lmms-tasks",
         ):  # fmt: skip
             assert f" {name} " in done.out
 

@@ -42,6 +42,7 @@ app.command(name="bench")(bench.bench)
 app.command(name="report")(report.report)
 app.command(name="scenes")(data.scenes)
 app.command(name="photographs")(data.photographs)
+app.command(name="lmms-tasks")(data.lmms_tasks)
 
 
 def _print_version(wanted: bool) -> bool:

@@ -1,4 +1,4 @@
-"""`vipe scenes` and `vipe photographs`: files to evaluate on."""
+"""`vipe scenes`, `vipe photographs` and `vipe lmms-tasks`: files to evaluate on."""
 
 from __future__ import annotations
 
@@ -90,3 +90,26 @@ def photographs(
     print(path)
     if questions:
         print(path.with_name("questions.jsonl"))
+
+
+def lmms_tasks(
+    rows: Annotated[
+        Path,
+        typer.Argument(metavar="DATA.jsonl", help="Rows, as for vipe eval.", show_default=False),
+    ],
+    output: options.Folder,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Of the task. vipe_DATA unless given.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Write rows as tasks of lmms-eval.
+
+    The folder is for lmms-eval's --include_path. The tasks' names, for its --tasks, go to stdout:
+    one, and with _options behind it a second where there are rows with options.
+    """
+    from vipe.integrations.lmms_eval.tasks import write_tasks
+
+    print(",".join(write_tasks(rows, output, name=name)))

@@ -1,0 +1,4 @@
+"""Integrations: ViPE as a part of other projects' programs.
+
+lmms_eval  a model and a task of lmms-eval
+"""
