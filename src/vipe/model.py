@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,7 +22,7 @@ from vipe.generation import Decoding, TextStream, generate, iterate
 from vipe.merging import HierarchicalMerge, MergeConfig
 from vipe.scoring import log_likelihoods
 from vipe.vision import VideoToWeights
-from vipe.watching import Video, watch
+from vipe.watching import Video, Watch
 from vipe.weights import PerceptualWeights
 
 if TYPE_CHECKING:
@@ -141,31 +140,20 @@ class ViPE:
             VideoError: It cannot be read.
             ValueError: `merge_ratio` is not at least 0 and below 1.
         """
-        spent = {} if seconds is None else seconds
-        spent.update(decode=0.0, encode=0.0, see=0.0)
         config = self._merging(merge_ratio)
-        merge = HierarchicalMerge(config)
-        count, duration = 0, 0.0
-        for features in watch(
+        watch = Watch(
             self.encoder,
             video,
             self.config.frames if frames is None else frames,
             clip=config.frames_per_clip,
-            spent=spent,
-        ):
-            start = perf_counter()
-            count, duration = count + len(features), max(duration, features.duration)
-            length = features.features.new_tensor([features.duration])
-            merge.push(features.features[None], features.position[None], length)
-            spent["see"] += perf_counter() - start
-        start = perf_counter()
-        with torch.no_grad():
+            spent={} if seconds is None else seconds,
+        )
+        merge = HierarchicalMerge(config)
+        for clip in watch:
+            merge.push(*clip.as_batch())
+        with watch.timed("see"), torch.no_grad():
             weights = self.video_to_weights(merge.result())[0]
-        spent["see"] += perf_counter() - start
-        about = {"frames": str(count), "seconds": f"{duration:.3f}"}
-        if isinstance(video, str | os.PathLike):
-            about["video"] = Path(video).name
-        return replace(weights, metadata=about)
+        return replace(weights, metadata=watch.about)
 
     def see_batch(
         self,

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -26,7 +25,7 @@ from vipe.generation import Decoding, generate_after
 from vipe.injection import PositionEncoding
 from vipe.merging import HierarchicalMerge, VisualTokens
 from vipe.model import Question, ViPE
-from vipe.watching import Video, watch
+from vipe.watching import Video, Watch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -144,37 +143,28 @@ class TokenTwin:
             VideoError: It cannot be read.
             ValueError: `merge_ratio` is not at least 0 and below 1.
         """
-        spent = {} if seconds is None else seconds
-        spent.update(decode=0.0, encode=0.0, see=0.0)
         merging = self.config.merging
         if merge_ratio is not None:
             merging = replace(merging, merge_ratio=merge_ratio)
-        merge = HierarchicalMerge(merging)
-        patches: list[VisualTokens] = []
-        count, duration = 0, 0.0
-        for features in watch(
+        watch = Watch(
             self.encoder,
             video,
             self.config.frames if frames is None else frames,
             clip=merging.frames_per_clip,
-            spent=spent,
-        ):
-            start = perf_counter()
-            count, duration = count + len(features), max(duration, features.duration)
-            length = features.features.new_tensor([features.duration])
+            spent={} if seconds is None else seconds,
+        )
+        merge = HierarchicalMerge(merging)
+        patches: list[VisualTokens] = []
+        for clip in watch:
             if self.reads == "patches":
-                patches.append(_every_patch(features.features, features.position, length))
+                patches.append(every_patch(*clip.as_batch()))
             else:
-                merge.push(features.features[None], features.position[None], length)
-            spent["see"] += perf_counter() - start
-        start = perf_counter()
-        with torch.no_grad():
+                merge.push(*clip.as_batch())
+        with watch.timed("see"), torch.no_grad():
+            # A patch's token does not depend on the others: clips need not be joined before.
             parts = patches or [merge.result()]
-            # What was seen of a clip does not depend on the others: no need to join the features.
             values = torch.cat([self.projector(tokens)[0] for tokens in parts])
-        spent["see"] += perf_counter() - start
-        about = {"frames": str(count), "seconds": f"{duration:.3f}"}
-        return SoftPrompt(values=values, metadata=about)
+        return SoftPrompt(values=values, metadata=watch.about)
 
     def ask(self, seen: SoftPrompt, question: Question, *, decoding: Decoding | None = None) -> str:
         """Answer a question, with all visual tokens in the prompt."""
@@ -205,11 +195,15 @@ class TokenTwin:
         return torch.cat([before, seen.values.to(before.dtype), after])
 
 
-def _every_patch(features: Tensor, position: Tensor, duration: Tensor) -> VisualTokens:
+def every_patch(
+    features: Float[Tensor, "b t n c"],
+    position: Float[Tensor, "b t n 3"],
+    duration: Float[Tensor, " b"],
+) -> VisualTokens:
     """Make every patch of a clip a token of its own."""
     return VisualTokens(
-        features=features.flatten(0, 1)[None],
-        size=features.new_ones(1, features.shape[0] * features.shape[1]),
-        centre=position.flatten(0, 1)[None],
+        features=features.flatten(1, 2),
+        size=features.new_ones(features.shape[0], features.shape[1] * features.shape[2]),
+        centre=position.flatten(1, 2),
         duration=duration,
     )

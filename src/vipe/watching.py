@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from time import perf_counter
 
 import torch
@@ -17,15 +19,8 @@ from vipe.frames.values import ByteStream
 Video = Readable | Frames
 
 
-def watch(
-    encoder: Encoder,
-    video: Video | Iterable[Frames],
-    sampling: int | Sampling,
-    *,
-    clip: int,
-    spent: dict[str, float],
-) -> Iterator[PatchFeatures]:
-    """Yield the patch features of a video in clips of `clip` frames; the last may be shorter.
+class Watch:
+    """The patch features of a video in clips; the last may be shorter. To be gone through once.
 
     No more than a clip of frames is held.
 
@@ -35,22 +30,60 @@ def watch(
         sampling: How many frames to sample evenly, or another sampling. Of no effect on frames
             that are already decoded.
         clip: Frames of a clip.
-        spent: The seconds of "decode" and "encode" are added to it.
+        spent: Gets the seconds of "decode" and "encode", and as "see" those that its user took
+            with each clip.
 
-    Raises:
-        VideoError: It cannot be read.
+    Attributes:
+        frames: How many were seen so far.
+        duration: The video's in seconds, as far as it is known.
     """
-    clips = in_clips(_pieces(encoder, video, sampling), clip)
-    while True:
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        video: Video | Iterable[Frames],
+        sampling: int | Sampling,
+        *,
+        clip: int,
+        spent: dict[str, float],
+    ) -> None:
+        self.encoder, self.video, self.spent = encoder, video, spent
+        self.frames, self.duration = 0, 0.0
+        self._clips = in_clips(_pieces(encoder, video, sampling), clip)
+        spent.update(decode=0.0, encode=0.0, see=0.0)
+
+    def __iter__(self) -> Iterator[PatchFeatures]:
+        """Yield the features of clip after clip.
+
+        Raises:
+            VideoError: The video cannot be read.
+        """
+        while True:
+            with self.timed("decode"):
+                frames = next(self._clips, None)
+            if frames is None:
+                return
+            with self.timed("encode"):
+                features = self.encoder.encode(frames)
+            self.frames += len(features)
+            self.duration = max(self.duration, features.duration)
+            with self.timed("see"):
+                yield features
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Add the seconds of a block to those spent."""
         start = perf_counter()
-        frames = next(clips, None)
-        decoded = perf_counter()
-        spent["decode"] += decoded - start
-        if frames is None:
-            return
-        features = encoder.encode(frames)
-        spent["encode"] += perf_counter() - decoded
-        yield features
+        yield
+        self.spent[name] += perf_counter() - start
+
+    @property
+    def about(self) -> dict[str, str]:
+        """What is noted of the video with what was seen of it."""
+        noted = {"frames": str(self.frames), "seconds": f"{self.duration:.3f}"}
+        if isinstance(self.video, str | os.PathLike):
+            noted["video"] = Path(self.video).name
+        return noted
 
 
 def _pieces(

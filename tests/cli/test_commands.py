@@ -354,3 +354,7 @@ def test_bench_names_what_is_wrong(command: Command, tmp_path: Path) -> None:
     wrong = command("bench", "--plot", tmp_path / "cost.txt")
     assert wrong.status == 2
     assert wrong.error == f"{tmp_path / 'cost.txt'}: a picture ends in .png, .svg or .pdf"
+    nowhere = command("bench", "--plot", tmp_path / "no" / "cost.png")
+    assert nowhere.error == f"{tmp_path / 'no' / 'cost.png'}: there is no folder {tmp_path / 'no'}"
+    both = command("bench", "--shapes", "vicuna-7b", "--model", tmp_path)
+    assert "leave --model out" in both.error

@@ -68,6 +68,10 @@ def bench(
     lengths = _lengths(frames)
     if plot is not None and plot.suffix.lower() not in (".png", ".svg", ".pdf"):
         raise DataError(f"{plot}: a picture ends in .png, .svg or .pdf")
+    if plot is not None and not plot.parent.is_dir():
+        raise DataError(f"{plot}: there is no folder {plot.parent}")
+    if shapes != "model" and model is not None:
+        raise DataError(f"{model}: of --shapes {shapes} no model is loaded; leave --model out")
     with progress() as bar:
         bar.show("loading the model")
         costs = _measure(
@@ -103,7 +107,6 @@ def _measure(
 ) -> list[Cost]:
     import torch
 
-    from vipe import model_files
     from vipe.evaluation.cost import measure
     from vipe.evaluation.operations import Counter
     from vipe.evaluation.shapes import vicuna_7b
@@ -117,9 +120,8 @@ def _measure(
     from vipe.evaluation.timing import Stopwatch
     from vipe.model import ViPE
 
-    config = model_files.read_config(model_files.resolve_folder(model))
     loaded = ViPE.from_pretrained(model)
-    counter = Counter(config, prompt_tokens=len(prompt_ids(loaded.tokenizer, question)))
+    counter = Counter(loaded.config, prompt_tokens=len(prompt_ids(loaded.tokenizer, question)))
     stopwatch = Stopwatch(loaded, question=question, repeats=repeats) if times else None
     return measure(counter, stopwatch, lengths, patience=patience, progress=report)
 

@@ -48,6 +48,12 @@ class PatchFeatures:
     def __len__(self) -> int:
         return self.features.shape[0]
 
+    def as_batch(
+        self,
+    ) -> tuple[Float[Tensor, "1 t n c"], Float[Tensor, "1 t n 3"], Float[Tensor, " 1"]]:
+        """Return features, positions and duration as a batch of one video, as the merge takes."""
+        return self.features[None], self.position[None], self.features.new_tensor([self.duration])
+
 
 class Encoder(nn.Module, ABC):
     """A frozen vision backbone that turns frames into patch features.

@@ -8,4 +8,9 @@ answers    a JSONL file of answers, and two of them compared
 report     the figures of several such files
 chart      a picture of them
 page       a page of both
+operations what ViPE and the twins compute and hold, counted on the meta device
+shapes     the shapes of large models
+timing     what they take on this machine
+cost       both, at several lengths of video
+cost_plot  a picture of it
 """

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import torch
@@ -22,7 +23,7 @@ from vipe.backbones import language_model_config
 from vipe.config import ViPEConfig
 from vipe.encoders.encoder import PatchFeatures, patch_positions
 from vipe.merging import HierarchicalMerge, VisualTokens
-from vipe.tokens import Projector, Reads
+from vipe.tokens import Projector, Reads, every_patch
 from vipe.vision import VideoToWeights
 from vipe.weights import PerceptualWeights
 
@@ -88,9 +89,7 @@ class Counter:
 
     def count(self, method: Method, frames: int) -> Operations:
         """Count for a video of so many frames."""
-        encode = _operations(lambda: self._encode(1)) * frames
-        weights, visual, see = None, 0, 0
-        seen_bytes = 0
+        weights, visual, see, seen_bytes = None, 0, 0, 0
         if method == "vipe":
             weights, see = _counted(lambda: self.vision(self._merged(frames))[0])
             weights = weights.to(dtype=self.dtype)
@@ -110,7 +109,7 @@ class Counter:
         prompt, token, cache_bytes = self._answer(weights, visual)
         return Operations(
             visual_tokens=visual,
-            encode=encode if method != "text" else 0,
+            encode=self._encode * frames if method != "text" else 0,
             see=see,
             prompt=prompt,
             token=token,
@@ -118,10 +117,11 @@ class Counter:
             cache_bytes=cache_bytes,
         )
 
-    def _encode(self, frames: int) -> torch.Tensor:
+    @cached_property
+    def _encode(self) -> int:
+        """Operations to encode one frame."""
         size = self.encoder.image_size
-        with torch.no_grad():
-            return self.encoder(torch.empty(frames, 3, size, size, device="meta"))
+        return _operations(lambda: self.encoder(torch.empty(1, 3, size, size, device="meta")))
 
     def _features(self, frames: int) -> PatchFeatures:
         encoder = self.encoder
@@ -134,22 +134,15 @@ class Counter:
     def _merged(self, frames: int) -> VisualTokens:
         config = self.config.merging
         merge = HierarchicalMerge(config)
-        length = torch.empty(1, device="meta")
         for start in range(0, frames, config.frames_per_clip):
             clip = self._features(min(config.frames_per_clip, frames - start))
-            merge.push(clip.features[None], clip.position[None], length)
+            merge.push(*clip.as_batch())
         return merge.result()
 
     def _tokens(self, method: Reads, frames: int) -> VisualTokens:
-        if method != "patches":
-            return self._merged(frames)
-        clip = self._features(frames)
-        return VisualTokens(
-            features=clip.features.flatten(0, 1)[None],
-            size=torch.empty(1, clip.features.shape[0] * clip.features.shape[1], device="meta"),
-            centre=clip.position.flatten(0, 1)[None],
-            duration=torch.empty(1, device="meta"),
-        )
+        if method == "patches":
+            return every_patch(*self._features(frames).as_batch())
+        return self._merged(frames)
 
     def _answer(self, weights: PerceptualWeights | None, visual: int) -> tuple[int, int, int]:
         """Operations to the first token and to the next, and bytes of keys and values."""

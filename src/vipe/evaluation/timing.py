@@ -15,7 +15,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
@@ -23,7 +23,7 @@ from vipe.chat import prompt_ids
 from vipe.evaluation.operations import Method
 from vipe.frames import Frames
 from vipe.model import ViPE
-from vipe.tokens import SoftPrompt, TokenTwin
+from vipe.tokens import Reads, SoftPrompt, TokenTwin
 from vipe.weights import PerceptualWeights
 
 Seen = PerceptualWeights | SoftPrompt | None
@@ -64,6 +64,9 @@ class Stopwatch:
             raise ValueError("new_tokens must be at least 2, repeats at least 1")
         self.model, self.question = model, question
         self.new_tokens, self.repeats = new_tokens, repeats
+        self._twins: dict[Reads, TokenTwin] = {
+            reads: TokenTwin.of(model, reads) for reads in get_args(Reads)
+        }
 
     def time(self, methods: Sequence[Method], frames: int) -> dict[Method, Times]:
         """Time some methods on a video of so many random frames."""
@@ -102,14 +105,14 @@ class Stopwatch:
             return None
         if method == "vipe":
             return self.model.see(video)
-        return TokenTwin.of(self.model, method).see(video)
+        return self._twins[method].see(video)
 
     def _answer(self, seen: Seen, tokens: int) -> float:
         """Seconds of an answer of just so many tokens."""
         model: Any = self.model.language_model
         start = perf_counter()
         if isinstance(seen, SoftPrompt):
-            twin = TokenTwin.of(self.model, "merged")  # any twin reads what another one saw
+            twin = self._twins["merged"]  # any twin reads what another one saw
             given = {"inputs_embeds": twin.embed(seen, self.question)[None]}
         else:
             ids = prompt_ids(self.model.tokenizer, self.question)
