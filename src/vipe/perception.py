@@ -1,11 +1,12 @@
 """Stage 5 of the flow, PerceptualQueries → PerceptualWeights: the Visual Perception Module.
 
-One slot for each (layer, module) of the language model, a learned vector of unit variance,
-cross-attends to the perceptual queries, and a head turns it into the factor that the video
-decides. By default the video decides B and A is static and learned: the adapters of one model
-then share A, and add up without their rank growing (docs/decisions/0001).
+One slot for each (layer, module) of the language model, a learned vector of unit variance plus
+the video's gists in a mixture of its own, cross-attends to the perceptual queries, and a head
+turns it into the factor that the video decides. By default the video decides B and A is static and
+learned: the adapters of one model then share A, and add up without their rank growing
+(docs/decisions/0001).
 
-Dimensions: b videos, s slots, d width, r rank, in and out the features of a target.
+Dimensions: b videos, s slots, g gists, d width, r rank, in and out the features of a target.
 """
 
 from __future__ import annotations
@@ -57,17 +58,18 @@ class PerceptionConfig:
         if self.rank < 1:
             raise ValueError(f"rank must be at least 1, got {self.rank}")
 
-    def build(self, language_model: nn.Module, *, name: str) -> Perception:
+    def build(self, language_model: nn.Module, *, name: str, gists: int) -> Perception:
         """Make the module for a language model, with fresh weights.
 
         Args:
             language_model: Any causal language model whose layers hold linear modules.
             name: The language model's name, which goes into every adapter.
+            gists: How many of each video come with its queries.
 
         Raises:
             ModelError: The language model has no such linear modules.
         """
-        return Perception(self, find_targets(language_model, self), name)
+        return Perception(self, find_targets(language_model, self), name, gists)
 
 
 def find_targets(language_model: nn.Module, config: PerceptionConfig) -> dict[str, tuple[int, int]]:
@@ -108,11 +110,16 @@ class Perception(nn.Module):
     """PerceptualQueries → PerceptualWeights; at initialisation the update is exactly zero."""
 
     def __init__(
-        self, config: PerceptionConfig, targets: Mapping[str, tuple[int, int]], name: str
+        self,
+        config: PerceptionConfig,
+        targets: Mapping[str, tuple[int, int]],
+        name: str,
+        gists: int,
     ) -> None:
         super().__init__()
         self.config, self.targets, self.language_model = config, dict(targets), name
         self.slots = nn.Parameter(torch.randn(len(targets), config.width))
+        self.mix = nn.Parameter(_mix_start(len(targets), gists))
         self.blocks = nn.ModuleList(
             # All that the blocks add is about half of the gist that a slot starts from.
             CrossBlock(config.width, config.heads, start=(12 * config.depth) ** -0.5)
@@ -169,7 +176,7 @@ class Perception(nn.Module):
 
     def read(self, queries: PerceptualQueries) -> Float[Tensor, "b s d"]:
         """Return what each slot read of the videos, of unit variance over videos."""
-        x = self.slots + queries.gist[:, None]
+        x = self.slots + torch.einsum("sg,bgd->bsd", self.mix, queries.gists)
         for block in self.blocks:
             x = block(x, queries.values, queries.key_bias)
         return self.norm(x)
@@ -201,6 +208,15 @@ class Perception(nn.Module):
             alpha=self.config.alpha,
             base_model=self.language_model,
         )
+
+
+def _mix_start(slots: int, gists: int) -> Float[Tensor, "s g"]:
+    """Every slot starts from the whole's gist and, half as much, from one part's, in turns."""
+    mix = torch.zeros(slots, gists)
+    mix[:, 0] = 1.0
+    if gists > 1:
+        mix[torch.arange(slots), 1 + torch.arange(slots) % (gists - 1)] = 0.5
+    return mix
 
 
 def _kind(target: str) -> str:

@@ -23,7 +23,7 @@ class VideoToWeights(nn.Module):
         super().__init__()
         self.injection: Injection = config.injection.build(channels)
         self.perception: Perception = config.perception.build(
-            language_model, name=config.language_model
+            language_model, name=config.language_model, gists=config.injection.gists
         )
 
     def forward(self, tokens: VisualTokens) -> PerceptualWeights:

@@ -97,10 +97,36 @@ def fits(module: torch.nn.Module, loss: object, steps: int = 150) -> tuple[float
 def test_one_map_reads_gist_and_slots(embeddings: Tensor, words: WordStatistics) -> None:
     readers = AlignmentReaders(embeddings, width=WIDTH, words=words)
     slots = torch.randn(4, 5, WIDTH)
-    assert_close(readers.slot_loss(slots, BAGS), readers.gist_loss(slots.mean(1), BAGS))
-    gist = torch.randn(4, WIDTH)
-    before, after = fits(readers.words, lambda: readers.gist_loss(gist, BAGS))
+    gists = torch.cat([slots.mean(1, keepdim=True), torch.randn(4, 2, WIDTH)], dim=1)
+    assert_close(readers.slot_loss(slots, BAGS), readers.gist_loss(gists, BAGS))
+    before, after = fits(readers.words, lambda: readers.gist_loss(gists, BAGS))
     assert after < 0.5 * before
+
+
+def test_a_question_is_answered_from_the_gist_of_the_part_it_asks_for(
+    embeddings: Tensor,
+) -> None:
+    # The two videos hold the same two things, in the one and the other part.
+    thing, other = torch.randn(2, WIDTH)
+    whole = thing + other
+    gists = torch.stack([torch.stack([whole, thing, other]), torch.stack([whole, other, thing])])
+    asked = [
+        AskedWords(video=0, question=(1,), answer=(7,)),
+        AskedWords(video=0, question=(2,), answer=(9,)),
+        AskedWords(video=1, question=(1,), answer=(9,)),
+        AskedWords(video=1, question=(2,), answer=(7,)),
+    ]
+    words = WordStatistics.count([one.answer for one in asked], VOCABULARY)
+    readers = AlignmentReaders(embeddings, width=WIDTH, words=words, heads=2, gists=3)
+    _, after = fits(readers, lambda: readers.gist_question_loss(gists, asked))
+    assert after < 0.1
+    # Without knowing which gist is of which part, the videos are the same.
+    with torch.no_grad():
+        readers.parts.zero_()
+    first, second = (
+        readers.gist_question_loss(gists[[video, video]], asked[:2]) for video in (0, 1)
+    )
+    assert_close(first, second)
 
 
 def test_a_question_is_answered_from_its_own_video_and_its_own_words(

@@ -20,7 +20,7 @@ def test_the_statistics_are_those_of_the_latest_batches(run: Run) -> None:
     for name, norm in norms(run).items():
         norm.register_forward_pre_hook(lambda _, x, name=name: inputs[name].append(x[0]))
     calibrate(run, 12)
-    assert len(inputs) == 2, "of the gist and of the slots"
+    assert len(inputs) == 2, "of the gists and of the slots"
     for name, norm in norms(run).items():
         seen = inputs[name]
         assert len(seen) == 8
@@ -28,7 +28,9 @@ def test_the_statistics_are_those_of_the_latest_batches(run: Run) -> None:
         assert norm.running_var is not None
         assert_close(norm.running_mean, torch.stack([x.mean(0) for x in seen]).mean(0))
         assert_close(norm.running_var, torch.stack([x.var(0) for x in seen]).mean(0))
-    gists = torch.cat([run.module.injection.eval().gist(run.train[s].tokens) for s in range(4, 12)])
+    gists = torch.cat(
+        [run.module.injection.eval().gists(run.train[s].tokens) for s in range(4, 12)]
+    )
     assert gists.mean().abs() < 0.01
     assert 0.8 < gists.std() < 1.1
 
@@ -46,9 +48,9 @@ def test_nothing_else_changes_and_it_can_be_done_again(run: Run) -> None:
     assert all(momenta)
 
 
-def test_while_the_gist_alone_is_trained_its_norm_alone_is_calibrated(run: Run) -> None:
+def test_while_the_gists_alone_are_trained_their_norm_alone_is_calibrated(run: Run) -> None:
     alignment = run.recipe.alignment.model_copy(update={"gist_steps": 12})
     run.recipe = run.recipe.model_copy(update={"alignment": alignment})
     calibrate(run, 12)
     counts = {name: norm.num_batches_tracked.item() for name, norm in norms(run).items()}  # type: ignore[union-attr]
-    assert counts == {"injection.gist_norm.norm": 8, "perception.norm.norm": 0}
+    assert counts == {"injection.gist.norm.norm": 8, "perception.norm.norm": 0}

@@ -9,7 +9,7 @@ slots. What a slot knows is then a linear map away from the words that the langu
 model writes, and which of them a question asks for is left to the language model. The maps are
 thrown away after training (docs/decisions/0003).
 
-Dimensions: b videos, m tokens, s slots, d width, e the embeddings' size, v vocabulary,
+Dimensions: b videos, m tokens, s slots, g gists, d width, e the embeddings' size, v vocabulary,
 k places of words (`WordStatistics`).
 """
 
@@ -164,15 +164,16 @@ class QuestionReader(nn.Module):
 
 
 class AlignmentReaders(nn.Module):
-    """Read words from the gist and from the slots.
+    """Read words from the gists and from the slots.
 
-    One map reads both, so that what the gist has learned is in the slots from the start.
+    One map reads both, so that what the gists have learned is in the slots from the start.
 
     Args:
         embeddings: The language model's, `(v, e)`; frozen.
         width: d.
         words: Of the answers that are trained.
         heads: Attention heads of the reader of questions.
+        gists: g.
     """
 
     def __init__(
@@ -182,14 +183,23 @@ class AlignmentReaders(nn.Module):
         width: int,
         words: WordStatistics,
         heads: int = 6,
+        gists: int = 1,
     ) -> None:
         super().__init__()
         self.words = WordReader(embeddings, width=width, words=words)
         self.questions = QuestionReader(embeddings, width=width, words=words, heads=heads)
+        # Which part each gist is of; slots differ by their gains.
+        self.parts = nn.Parameter(0.7 * torch.randn(gists, width))
 
-    def gist_loss(self, gist: Float[Tensor, "b d"], bags: Sequence[Bag]) -> Float[Tensor, ""]:
-        """How badly the gist says the words of the answers."""
-        return self.words.loss(gist, bags)
+    def gist_loss(self, gists: Float[Tensor, "b g d"], bags: Sequence[Bag]) -> Float[Tensor, ""]:
+        """How badly the gist of the whole says the words of the answers."""
+        return self.words.loss(gists[:, 0], bags)
+
+    def gist_question_loss(
+        self, gists: Float[Tensor, "b g d"], asked: Sequence[AskedWords]
+    ) -> Float[Tensor, ""]:
+        """How badly the gists answer questions."""
+        return self.questions.loss(gists + self.parts, asked)
 
     def slot_loss(self, slots: Float[Tensor, "b s d"], bags: Sequence[Bag]) -> Float[Tensor, ""]:
         """How badly the mean of the slots says the words of the answers."""

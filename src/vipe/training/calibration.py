@@ -25,7 +25,7 @@ _BATCHES = 8
 def calibrate(run: Run, steps: int) -> None:
     """Compute the statistics of the norms over the last batches of so many steps.
 
-    While the gist alone is trained, those of the slots stay as they start.
+    While the gists alone are trained, those of the slots stay as they start.
     """
     norms = [module for module in run.module.modules() if isinstance(module, nn.BatchNorm1d)]
     usual = [norm.momentum for norm in norms]
@@ -36,7 +36,7 @@ def calibrate(run: Run, steps: int) -> None:
     for step in range(max(0, steps - _BATCHES), steps):
         tokens = run.train[step].tokens
         if steps <= run.recipe.alignment.gist_steps:
-            run.module.injection.gist(tokens)
+            run.module.injection.gists(tokens)
         else:
             run.module.perception.read(run.module.injection(tokens))
     for norm, momentum in zip(norms, usual, strict=True):

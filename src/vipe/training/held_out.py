@@ -46,14 +46,14 @@ def _look(run: Run, batch: Batch, step: int) -> Iterator[tuple[str, float]]:
     """The losses of one batch, then every answer's kind and whether it is right."""
     alignment, readers = run.recipe.alignment, run.readers
     if step <= alignment.gist_steps:
-        gist = run.module.injection.gist(batch.tokens)
-        yield "gist_loss", readers.gist_loss(gist, batch.bags).item()
-        yield "question_loss", readers.question_loss(gist[:, None], batch.asked).item()
+        gists = run.module.injection.gists(batch.tokens)
+        yield "gist_loss", readers.gist_loss(gists, batch.bags).item()
+        yield "question_loss", readers.gist_question_loss(gists, batch.asked).item()
         return
     queries = run.module.injection(batch.tokens)
     slots = run.module.perception.read(queries)
     if alignment.gist_steps:
-        yield "gist_loss", readers.gist_loss(queries.gist, batch.bags).item()
+        yield "gist_loss", readers.gist_loss(queries.gists, batch.bags).item()
     if alignment.of_slots:
         yield "slot_loss", readers.slot_loss(slots, batch.bags).item()
         yield "question_loss", readers.question_loss(slots, batch.asked).item()

@@ -58,7 +58,7 @@ class Run:
     Attributes:
         recipe: What is run.
         module: Injection and perception, which become the model.
-        readers: Read gist and slots for the alignment losses; thrown away at the end.
+        readers: Read gists and slots for the alignment losses; thrown away at the end.
         language: The frozen language model.
         optimizer: AdamW over `module` and `readers`.
         train: Batches of the recipe's sources.
@@ -172,6 +172,7 @@ def build(recipe: Recipe, observer: Observer) -> Run:
         width=config.perception.width,
         words=WordStatistics.count(bags, len(embeddings)),
         heads=config.perception.heads,
+        gists=config.injection.gists,
     )
     return Run(
         recipe=recipe,
@@ -260,9 +261,9 @@ def _backward(run: Run, batch: Batch, step: int) -> dict[str, float]:
 
 
 def _gist(run: Run, batch: Batch, weight: float = 1.0) -> dict[str, float]:
-    """The gist's losses, and their gradients times a weight."""
-    gist = run.module.injection.gist(batch.tokens)
-    words = run.readers.gist_loss(gist, batch.bags)
-    asked = run.readers.question_loss(gist[:, None], batch.asked)
+    """The gists' losses, and their gradients times a weight."""
+    gists = run.module.injection.gists(batch.tokens)
+    words = run.readers.gist_loss(gists, batch.bags)
+    asked = run.readers.gist_question_loss(gists, batch.asked)
     (weight * (words + asked)).backward()
     return {"gist_loss": words.item(), "question_loss": asked.item()}

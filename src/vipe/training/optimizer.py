@@ -10,19 +10,21 @@ from torch import nn
 
 from vipe.training.recipe import Optimizer, Recipe
 
-_HEADS = ("heads_A", "heads_B", "shift")
+_HEADS = ("heads_A", "heads_B", "shift", "mix")
+_STARTS = ("slots", "mix", "parts")
 
 
 def make_optimizer(module: nn.Module, config: Optimizer) -> torch.optim.Optimizer:
-    """AdamW; biases, norms and slots do not decay, and heads have a rate of their own."""
+    """AdamW; biases, norms and starts do not decay, and heads have a rate of their own."""
     groups: list[dict[str, Any]] = [
         {"params": [], "weight_decay": decay, "multiple": multiple}
         for multiple in (1.0, config.heads)
         for decay in (config.weight_decay, 0.0)
     ]
     for name, parameter in module.named_parameters():
-        decays = parameter.ndim == 2 and not name.endswith("slots")
-        heads = any(part in _HEADS for part in name.split("."))
+        parts = name.split(".")
+        decays = parameter.ndim == 2 and parts[-1] not in _STARTS
+        heads = any(part in _HEADS for part in parts)
         groups[2 * heads + (not decays)]["params"].append(parameter)
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
 
