@@ -38,7 +38,7 @@ import sys
 from vipe.cli import startup, main
 leave = startup.leave
 def told(status):
-    names = ("sympy", "torch._inductor", "torch.distributed.tensor")
+    names = ("sympy", "torch._inductor", "torch.distributed.tensor", "accelerate")
     print(*(name for name in names if name in sys.modules), file=sys.stderr)
     leave(status)
 startup.leave = told
@@ -53,6 +53,36 @@ main()
     assert done.stdout == expected + "\n"
     notes = [line for line in done.stderr.splitlines() if not line.startswith("vipe: ")]
     assert notes == [""]  # nothing of libraries, and none of these imported
+
+
+def test_another_backbone_than_the_foreseen_ones_is_built_by_all_of_timm() -> None:
+    code = """
+import sys
+from vipe.cli import startup
+startup.own_process = True
+startup.lean_imports()
+import timm
+print(len(timm.__version__) > 2, type(timm).__name__)
+print(*(name for name in ("timm.models.resnet", "torchvision.models") if name in sys.modules))
+lite = timm.create_model("tf_efficientnet_lite0", pretrained=False, features_only=True)
+print(type(timm).__name__, lite.feature_info.channels())
+print(sum(p.numel() for p in timm.create_model("test_resnet", pretrained=False).parameters()))
+import timm, torchvision
+print(type(timm).__name__, timm.is_model("resnet18"), timm.data.IMAGENET_DEFAULT_MEAN[0])
+print(type(torchvision.models.resnet18()).__name__, timm.list_models("tf_efficientnet_lite0"))
+again = timm.create_model("tf_efficientnet_lite0", pretrained=False, features_only=True)
+print([p.shape for p in again.parameters()] == [p.shape for p in lite.parameters()])
+"""
+    done = python(code)
+    assert done.stdout.splitlines() == [
+        "True _Entrance",
+        "",
+        "_Entrance [16, 24, 40, 112, 320]",
+        "469688",
+        "module True 0.485",
+        "ResNet ['tf_efficientnet_lite0']",
+        "True",
+    ], done.stderr
 
 
 def test_in_other_processes_nothing_is_changed() -> None:
