@@ -96,14 +96,12 @@ def test_slots_start_from_the_gists(tiny_language_model: LlamaForCausalLM) -> No
     read = perception.read(
         PerceptualQueries(values=torch.randn(200, 6, 32), key_bias=torch.zeros(200, 6), gists=gists)
     )
-    # Per slot, over videos: most of the variance is the whole's gist and, half as much, one part's.
+    # Per slot, over videos: most of the variance is that gist's (correlation seen: 0.95).
     gains = perception.norm.norm.weight.view(read.shape[1:])
     correlation = torch.einsum("bsd,bgd->sg", read / gains, gists) / (200 * 32)
-    assert correlation[:, 0].mean() > 0.75  # seen: 0.85
-    part = torch.arange(6) % 2
-    own, other = (correlation[torch.arange(6), 1 + p] for p in (part, 1 - part))
-    assert own.min() > 0.3  # seen: 0.41
-    assert other.abs().max() < 0.1
+    starts = torch.tensor([0, 1, 0, 2, 0, 1])
+    assert correlation[torch.arange(6), starts].min() > 0.85
+    assert correlation.scatter(1, starts[:, None], 0.0).abs().max() < 0.15
 
 
 def test_of_one_gist_alone_every_slot_starts(tiny_language_model: LlamaForCausalLM) -> None:

@@ -211,11 +211,17 @@ class Perception(nn.Module):
 
 
 def _mix_start(slots: int, gists: int) -> Float[Tensor, "s g"]:
-    """Every slot starts from the whole's gist and, half as much, from one part's, in turns."""
+    """Every other slot starts from the whole's gist, and those between from one part's, in turns.
+
+    From a mixture of both, what a part has of its own is heard too little: of the slots, a reader
+    of questions said what comes first no better than a coin (docs/decisions/0004).
+    """
     mix = torch.zeros(slots, gists)
     mix[:, 0] = 1.0
     if gists > 1:
-        mix[torch.arange(slots), 1 + torch.arange(slots) % (gists - 1)] = 0.5
+        between = torch.arange(1, slots, 2)
+        mix[between, 0] = 0.0
+        mix[between, 1 + torch.arange(len(between)) % (gists - 1)] = 1.0
     return mix
 
 

@@ -333,7 +333,7 @@ def test_the_gist_learns_beside_the_language_model_by_its_weight(make: Any) -> N
     without, half, whole = (
         gradients(weight, beside=beside) for weight, beside in ((1, False), (0.5, True), (1, True))
     )
-    learned = [name for name in whole if name.startswith("injection.pool")]
+    learned = [name for name in whole if name.startswith("injection.gist.pool")]
     assert learned
     for name in learned:
         assert whole[name].abs().sum() > 0
@@ -345,7 +345,9 @@ class Heads(nn.Module):
         super().__init__()
         self.linear, self.norm = nn.Linear(3, 4), nn.LayerNorm(4)
         self.slots = nn.Parameter(torch.zeros(5, 4))
+        self.mix = nn.Parameter(torch.zeros(5, 3))
         self.heads_B = nn.ModuleDict({"o_proj": nn.Linear(4, 2)})
+        self.static = nn.ParameterDict({"0": nn.Parameter(torch.zeros(2, 3))})
         self.shift = nn.ParameterDict({"B-0": nn.Parameter(torch.zeros(2, 2))})
 
 
@@ -353,10 +355,11 @@ def test_matrices_decay_and_nothing_else() -> None:
     module = Heads()
     groups = make_optimizer(module, Optimizer(steps=1, weight_decay=0.5)).param_groups
     decaying = {id(p) for g in groups if g["weight_decay"] == 0.5 for p in g["params"]}
-    matrices = [module.linear.weight, module.heads_B["o_proj"].weight, module.shift["B-0"]]
+    lora = [module.static["0"], module.shift["B-0"]]
+    matrices = [module.linear.weight, module.heads_B["o_proj"].weight, *lora]
     assert decaying == set(map(id, matrices))
     others = [p for g in groups if g["weight_decay"] == 0 for p in g["params"]]
-    assert len(others) == len(list(module.parameters())) - 3
+    assert len(others) == len(list(module.parameters())) - 4
 
 
 def test_heads_have_a_learning_rate_of_their_own() -> None:
@@ -365,5 +368,5 @@ def test_heads_have_a_learning_rate_of_their_own() -> None:
     set_learning_rate(optimizer, 0.5)
     rates = {id(p): g["lr"] for g in optimizer.param_groups for p in g["params"]}
     for name, parameter in module.named_parameters():
-        heads = name.startswith(("heads_B.", "shift."))
+        heads = name.startswith(("mix", "heads_B.", "static.", "shift."))
         assert rates[id(parameter)] == (1.5 if heads else 0.5), name

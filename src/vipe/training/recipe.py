@@ -122,8 +122,8 @@ class Optimizer(_Part):
     """AdamW (Loshchilov and Hutter, ICLR 2019) with warm-up, then a cosine down to `final`.
 
     Attributes:
-        heads: The learning rate of what decides the factors, as a multiple of all else's: it
-            starts at zero when the rest has learned (after Hayou et al., LoRA+, ICML 2024).
+        heads: The learning rate of the factors and of what decides them, as a multiple of all
+            else's: it starts when the rest has learned (after Hayou et al., LoRA+, ICML 2024).
     """
 
     steps: int = Field(ge=1)
