@@ -12,12 +12,16 @@ from torch.nn import functional as F
 from vipe.config import ViPEConfig
 from vipe.merging import VisualTokens
 from vipe.model_files import save_model, save_twin
-from vipe.tokens import VideoToTokens
+from vipe.tokens import SoftTokens, VideoToTokens
 from vipe.training.alignment import AlignmentReaders
 from vipe.training.batches import Batch
 from vipe.training.language import TrainingLanguageModel
 from vipe.training.recipe import Alignment
 from vipe.vision import VideoToWeights
+from vipe.weights import PerceptualWeights
+
+_LENGTHS = 64
+"""Visual tokens are padded to a multiple of this."""
 
 
 @runtime_checkable
@@ -185,7 +189,7 @@ class ReadsTokens:
     def backward(self, batch: Batch, step: int) -> dict[str, float]:
         """The language model's loss."""
         with self.language.attached(self._lora(step)):
-            logits, labels = self.language(batch.rows, self.module(batch.tokens))
+            logits, labels = self.language(batch.rows, self._visual(batch))
             answered, weighted = _answer_losses(logits, labels, batch)
             weighted.backward()
         return {"loss": answered.item()}
@@ -199,10 +203,14 @@ class ReadsTokens:
     ) -> tuple[dict[str, float], Bool[Tensor, " answers"] | None]:
         """The loss, and whether tokens are right."""
         with self.language.attached(self._lora(steps)):
-            logits, labels = self.language(batch.rows, self.module(batch.tokens))
+            logits, labels = self.language(batch.rows, self._visual(batch))
         return {"loss": F.cross_entropy(logits, labels).item()}, logits.argmax(-1) == labels
 
-    def _lora(self, step: int) -> Any:
+    def _visual(self, batch: Batch) -> SoftTokens:
+        # In few lengths: a compiled language model is compiled anew for each.
+        return self.module(batch.tokens.pad(-(-batch.tokens.count // _LENGTHS) * _LENGTHS))
+
+    def _lora(self, step: int) -> PerceptualWeights | None:
         return None if step < self.alignment.steps else self.module.lora.weights()
 
     def normalise(self, tokens: VisualTokens, steps: int) -> None:
