@@ -90,6 +90,8 @@ def generate_after(
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Float[Tensor, "_ e"]],
     decoding: Decoding,
+    *,
+    streamer: Any = None,
 ) -> list[str]:
     """Decode the answers to prompts that are given as embeddings, padded on the left.
 
@@ -98,6 +100,7 @@ def generate_after(
         tokenizer: The model's own.
         prompts: Embeddings of each prompt, `(t, e)`, t of any length.
         decoding: How.
+        streamer: As transformers': gets the tokens of a single prompt's answer as they come.
     """
     if not prompts:
         return []
@@ -105,7 +108,7 @@ def generate_after(
     rows = [F.pad(prompt, (0, 0, longest - len(prompt), 0)) for prompt in prompts]
     mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts])
     given = {"inputs_embeds": torch.stack(rows), "attention_mask": mask.to(model.device)}
-    output = _decode(model, tokenizer, decoding, **given)
+    output = _decode(model, tokenizer, decoding, streamer=streamer, **given)
     answers = tokenizer.batch_decode(output, skip_special_tokens=True)
     return [answer.strip() for answer in answers]
 

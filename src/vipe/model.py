@@ -186,17 +186,24 @@ class ViPE:
 
     def ask_batch(
         self,
-        seen: PerceptualWeights,
+        seen: PerceptualWeights | Sequence[PerceptualWeights],
         questions: Sequence[Question],
         *,
         decoding: Decoding | None = None,
     ) -> list[str]:
         """Answer one question for each video of a batch, or several about the one video.
 
+        Args:
+            seen: A batch, one video, or a list of single ones.
+            questions: As many as videos, or any number about one video.
+            decoding: How; greedy unless given.
+
         Raises:
             AdapterError: `seen` was made for another language model.
             ValueError: There are more or fewer videos than questions.
         """
+        if not isinstance(seen, PerceptualWeights):
+            seen = PerceptualWeights.batch(seen)
         if seen.is_batched and len(seen) != len(questions):
             raise ValueError(f"{len(seen)} videos but {len(questions)} questions")
         prompts = [prompt_ids(self.tokenizer, question) for question in questions]

@@ -7,6 +7,7 @@ import os
 import shutil
 from importlib import resources
 from pathlib import Path
+from typing import Any, get_args
 
 import torch
 from safetensors import SafetensorError
@@ -15,6 +16,7 @@ from torch import nn
 
 from vipe.config import ViPEConfig
 from vipe.errors import ModelError
+from vipe.tokens import Reads
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 DEFAULT = "default"
@@ -60,6 +62,35 @@ def read_config(folder: Path) -> ViPEConfig:
     Raises:
         ModelError: It is damaged.
     """
+    values = _read(folder)
+    if "method" in values:
+        raise ModelError(f"{folder}: a model that reads tokens, not one that writes weights")
+    return _config(folder, values)
+
+
+def is_twin(folder: Path) -> bool:
+    """Tell a model that reads a video as tokens from one that writes weights.
+
+    Raises:
+        ModelError: The folder's config is damaged.
+    """
+    return "method" in _read(folder)
+
+
+def read_twin(folder: Path) -> tuple[ViPEConfig, Reads]:
+    """Read the config of a model that reads a video as tokens, and what becomes a token.
+
+    Raises:
+        ModelError: It is damaged, or that of another model.
+    """
+    values = _read(folder)
+    method, reads = values.pop("method", "vipe"), values.pop("reads", None)
+    if method != "tokens" or reads not in get_args(Reads):
+        raise ModelError(f"{folder}: not a model that reads tokens")
+    return _config(folder, values), reads
+
+
+def _read(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -67,10 +98,14 @@ def read_config(folder: Path) -> ViPEConfig:
         raise ModelError(f"{path}: not a model config: {error}") from error
     if not isinstance(values, dict):
         raise ModelError(f"{path}: not a model config: it is no JSON object")
+    return values
+
+
+def _config(folder: Path, values: dict[str, Any]) -> ViPEConfig:
     try:
         return ViPEConfig.from_dict(values)
     except ModelError as error:
-        raise ModelError(f"{path}: {error}") from error
+        raise ModelError(f"{folder / CONFIG}: {error}") from error
 
 
 def load_weights(name: str | os.PathLike[str], config: ViPEConfig, module: nn.Module) -> None:
@@ -94,11 +129,20 @@ def save_model(folder: Path, config: ViPEConfig, module: nn.Module) -> None:
 
     Weights are rounded to bfloat16, half the size of float32.
     """
+    _save(folder, config.to_dict(), module)
+
+
+def save_twin(folder: Path, config: ViPEConfig, reads: Reads, module: nn.Module) -> None:
+    """Write the folder of a model that reads a video as tokens, in the same way."""
+    _save(folder, {"method": "tokens", "reads": reads, **config.to_dict()}, module)
+
+
+def _save(folder: Path, config: dict[str, Any], module: nn.Module) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     older = folder.with_name(f".{folder.name}.{os.getpid()}.old")
     state = {k: v.detach().to(torch.bfloat16).contiguous() for k, v in module.state_dict().items()}
-    text = json.dumps(config.to_dict(), indent=2) + "\n"
+    text = json.dumps(config, indent=2) + "\n"
     try:
         temporary.mkdir(exist_ok=True)
         # Not `save_file`, which leaves a file that only its owner can read.

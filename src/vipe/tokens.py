@@ -1,34 +1,26 @@
-"""The twin: the same parts as ViPE, but what was seen is read as tokens before the question.
+"""What ViPE is compared with, the trained part: VisualTokens → tokens that a language model reads.
 
 LLaVA (Liu et al., "Visual Instruction Tuning", NeurIPS 2023; the two-layer projector of LLaVA-1.5,
-CVPR 2024) on ViPE's encoder, merge and language model. It is what ViPE is measured against: every
-question pays for the visual tokens again.
+CVPR 2024) on ViPE's encoder, merge and language model. Beside the projector a LoRA that is the same
+for every video teaches the language model how to answer, as ViPE's static parts do.
 
 Dimensions: b videos, m visual tokens, c channels of the encoder, e the language model's width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from vipe.chat import prompt_around
 from vipe.config import ViPEConfig
-from vipe.encoders import Encoder
-from vipe.frames import Frames, Sampling
-from vipe.generation import Decoding, generate_after
-from vipe.injection import PositionEncoding
-from vipe.merging import HierarchicalMerge, VisualTokens
-from vipe.model import Question, ViPE
-from vipe.watching import Video, Watch
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from vipe.merging import VisualTokens
+from vipe.perception import find_targets
+from vipe.positions import PositionEncoding
+from vipe.weights import PerceptualWeights
 
 Reads = Literal["patches", "merged", "queries"]
 """What becomes a visual token: every patch of every frame, what the hierarchical merge leaves of
@@ -36,28 +28,47 @@ them, or the perceptual queries (the same, in context)."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class SoftPrompt:
-    """What a twin saw: visual tokens in the language model's embedding space.
+class SoftTokens:
+    """Visual tokens of a batch of videos, in the language model's embedding space.
 
     Attributes:
-        values: `(m, e)`.
-        metadata: As of `PerceptualWeights`.
+        values: `(b, m, e)`.
+        present: `(b, m)`, False for padding.
     """
 
-    values: Float[Tensor, "m e"]
-    metadata: dict[str, str] = field(default_factory=dict)
+    values: Float[Tensor, "b m e"]
+    present: Bool[Tensor, "b m"]
 
-    def __len__(self) -> int:
-        return len(self.values)
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the visual tokens."""
-        return self.values.nbytes
+class VideoToTokens(nn.Module):
+    """VisualTokens → visual tokens of the language model, and a LoRA of it: all that is trained.
+
+    Args:
+        reads: What becomes a token.
+        config: The model's; its injection is in front of "queries", and its perception says which
+            layers get a LoRA, of which rank.
+        channels: c.
+        language_model: Whose embedding space the tokens are in.
+    """
+
+    def __init__(
+        self, reads: Reads, config: ViPEConfig, *, channels: int, language_model: nn.Module
+    ) -> None:
+        super().__init__()
+        self.reads: Reads = reads
+        embeddings: Any = language_model.get_input_embeddings()  # type: ignore[operator]
+        self.projector = Projector(
+            reads, config, channels=channels, width=embeddings.weight.shape[1]
+        )
+        self.lora = SharedLora(config, language_model)
+
+    def forward(self, tokens: VisualTokens) -> SoftTokens:
+        """Return the visual tokens of some videos."""
+        return SoftTokens(values=self.projector(tokens), present=tokens.size > 0)
 
 
 class Projector(nn.Module):
-    """VisualTokens → visual tokens of the language model: all of a twin that is trained.
+    """VisualTokens → visual tokens of the language model.
 
     Args:
         reads: What becomes a token.
@@ -88,111 +99,44 @@ class Projector(nn.Module):
         return self.project(x)
 
 
-class TokenTwin:
-    """A model of ViPE's parts that reads a video as tokens, with the same two verbs.
+class SharedLora(nn.Module):
+    """A LoRA that is the same for every video (Hu et al., ICLR 2022); at first it changes nothing.
 
-    Attributes:
-        config: Of the parts; perception is not used.
-        reads: What becomes a visual token.
-        encoder: The frozen vision backbone.
-        projector: The trained part.
-        language_model: The language model.
-        tokenizer: The language model's tokenizer, with its chat template.
+    Args:
+        config: Its perception says which layers get one, of which rank and α.
+        language_model: Whose layers.
     """
 
-    def __init__(
-        self,
-        config: ViPEConfig,
-        reads: Reads,
-        *,
-        encoder: Encoder,
-        language_model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-    ) -> None:
-        self.config, self.reads, self.encoder = config, reads, encoder
-        self.language_model, self.tokenizer = language_model, tokenizer
-        self._embed: Callable[[Tensor], Tensor] = language_model.get_input_embeddings()
-        embeddings: Any = self._embed
-        projector = Projector(
-            reads, config, channels=encoder.channels, width=embeddings.weight.shape[1]
-        )
-        self.projector = projector.to(language_model.device).eval()
+    def __init__(self, config: ViPEConfig, language_model: nn.Module) -> None:
+        super().__init__()
+        self.alpha, self.language_model = config.perception.alpha, config.language_model
+        self.targets = find_targets(language_model, config.perception)
+        rank = config.perception.rank
+        for name, factor in (("A", _started), ("B", _zero)):
+            factors = {_key(t): nn.Parameter(factor(rank, *n)) for t, n in self.targets.items()}
+            setattr(self, name, nn.ParameterDict(factors))
 
-    @classmethod
-    def of(cls, model: ViPE, reads: Reads) -> TokenTwin:
-        """Make the twin of a model on its very encoder and language model, the projector fresh."""
-        return cls(
-            model.config,
-            reads,
-            encoder=model.encoder,
-            language_model=model.language_model,
-            tokenizer=model.tokenizer,
+    def weights(self) -> PerceptualWeights:
+        """Return it as an update of the language model."""
+        factors: dict[str, Any] = {name: getattr(self, name) for name in ("A", "B")}
+        return PerceptualWeights(
+            A={target: factors["A"][_key(target)] for target in self.targets},
+            B={target: factors["B"][_key(target)] for target in self.targets},
+            alpha=self.alpha,
+            base_model=self.language_model,
         )
 
-    def see(
-        self,
-        video: Video | Iterable[Frames],
-        *,
-        frames: int | Sampling | None = None,
-        merge_ratio: float | None = None,
-        seconds: dict[str, float] | None = None,
-    ) -> SoftPrompt:
-        """Look at a video once and return its visual tokens; arguments as those of `ViPE.see`.
 
-        Raises:
-            VideoError: It cannot be read.
-            ValueError: `merge_ratio` is not at least 0 and below 1.
-        """
-        merging = self.config.merging
-        if merge_ratio is not None:
-            merging = replace(merging, merge_ratio=merge_ratio)
-        watch = Watch(
-            self.encoder,
-            video,
-            self.config.frames if frames is None else frames,
-            clip=merging.frames_per_clip,
-            spent={} if seconds is None else seconds,
-        )
-        merge = HierarchicalMerge(merging)
-        patches: list[VisualTokens] = []
-        for clip in watch:
-            if self.reads == "patches":
-                patches.append(every_patch(*clip.as_batch()))
-            else:
-                merge.push(*clip.as_batch())
-        with watch.timed("see"), torch.no_grad():
-            # A patch's token does not depend on the others: clips need not be joined before.
-            parts = patches or [merge.result()]
-            values = torch.cat([self.projector(tokens)[0] for tokens in parts])
-        return SoftPrompt(values=values, metadata=watch.about)
+def _key(target: str) -> str:
+    return target.replace(".", "-")  # ParameterDict's keys hold no dots
 
-    def ask(self, seen: SoftPrompt, question: Question, *, decoding: Decoding | None = None) -> str:
-        """Answer a question, with all visual tokens in the prompt."""
-        return self.ask_batch([seen], [question], decoding=decoding)[0]
 
-    def ask_batch(
-        self,
-        seen: Sequence[SoftPrompt],
-        questions: Sequence[Question],
-        *,
-        decoding: Decoding | None = None,
-    ) -> list[str]:
-        """Answer one question for each of several videos.
+def _started(rank: int, inputs: int, _: int) -> Tensor:
+    return nn.init.kaiming_uniform_(torch.empty(rank, inputs), a=5**0.5)
 
-        Raises:
-            ValueError: There are more or fewer videos than questions.
-        """
-        prompts = [self.embed(one, question) for one, question in zip(seen, questions, strict=True)]
-        return generate_after(self.language_model, self.tokenizer, prompts, decoding or Decoding())
 
-    @torch.no_grad()
-    def embed(self, seen: SoftPrompt, question: Question) -> Float[Tensor, "t e"]:
-        """Return the prompt of a question: embeddings of its text around the visual tokens."""
-        before, after = (
-            self._embed(torch.tensor(ids, dtype=torch.long, device=seen.values.device))
-            for ids in prompt_around(self.tokenizer, question)
-        )
-        return torch.cat([before, seen.values.to(before.dtype), after])
+def _zero(rank: int, _: int, outputs: int) -> Tensor:
+    return torch.zeros(outputs, rank)
 
 
 def every_patch(

@@ -22,6 +22,7 @@ from vipe.cli.see import folder_names
 from vipe.progress import TrainingProgress
 from vipe.training import loop
 from vipe.training.recipe import Recipe
+from vipe.twin import TokenTwin
 
 QUESTION = "What is in the video?"
 Command = Callable[..., Any]
@@ -158,6 +159,39 @@ def test_names_never_collide(tmp_path: Path) -> None:
 
 
 # chat -----------------------------------------------------------------------------------------
+
+
+def test_a_twin_answers_as_a_model_does_and_says_what_it_reads(
+    command: Command, tiny_vipe: ViPE, clip: Path, rows: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "twin"
+    TokenTwin.of(tiny_vipe, "merged").save_pretrained(folder)
+    done = command("ask", clip, "What is it?", "--model", folder, "--json", "--max-new-tokens", 4)
+    assert done.status == 0, done.err
+    twin = TokenTwin.from_pretrained(folder)
+    seen = twin.see(clip)
+    found = json.loads(done.out)
+    assert found["answer"] == twin.ask(seen, "What is it?", decoding=Decoding(max_new_tokens=4))
+    assert found["visual_tokens_in_prompt"] == len(seen) > 0
+    assert found["frames"] == int(seen.metadata["frames"])
+    done = command("eval", rows, "--model", folder)
+    assert done.status == 0, done.err
+    assert json.loads(done.out.splitlines()[-1])["n"] == len(rows.read_text().splitlines())
+
+
+def test_a_twin_writes_no_weights_and_reads_none(
+    command: Command, tiny_vipe: ViPE, model_folder: Path, clip: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "twin"
+    TokenTwin.of(tiny_vipe, "merged").save_pretrained(folder)
+    said = f"{folder}: a model that reads tokens, not one that writes weights"
+    done = command("see", clip, "-o", tmp_path / "seen", "--model", folder)
+    assert (done.status, done.error) == (2, said)
+    assert not (tmp_path / "seen").exists()
+    command("see", clip, "-o", tmp_path / "seen", "--model", model_folder)
+    (adapter,) = (tmp_path / "seen").iterdir()
+    done = command("ask", adapter, "What is it?", "--model", folder)
+    assert (done.status, done.error) == (2, said)
 
 
 def test_a_chat_remembers(

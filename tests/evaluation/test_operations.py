@@ -15,7 +15,7 @@ import tiny
 from vipe import ViPE, ViPEConfig
 from vipe.evaluation.operations import METHODS, Counter, Method, prompt_operations
 from vipe.evaluation.shapes import vicuna_7b
-from vipe.tokens import TokenTwin
+from vipe.twin import TokenTwin
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from torch.testing import assert_close
 
 from vipe.training.calibration import calibrate
 from vipe.training.loop import Run
+from vipe.training.methods import WritesWeights
 
 
 def norms(run: Run) -> dict[str, nn.BatchNorm1d]:
@@ -50,7 +51,8 @@ def test_nothing_else_changes_and_it_can_be_done_again(run: Run) -> None:
 
 def test_while_the_gists_alone_are_trained_their_norm_alone_is_calibrated(run: Run) -> None:
     alignment = run.recipe.alignment.model_copy(update={"gist_steps": 12})
-    run.recipe = run.recipe.model_copy(update={"alignment": alignment})
+    assert isinstance(run.method, WritesWeights)
+    run.method.alignment = alignment
     calibrate(run, 12)
     counts = {name: norm.num_batches_tracked.item() for name, norm in norms(run).items()}  # type: ignore[union-attr]
     assert counts == {"injection.gist.norm.norm": 8, "perception.norm.norm": 0}

@@ -10,9 +10,11 @@ import pytest
 import media
 import tiny
 from vipe import ViPE, ViPEConfig
+from vipe.loading import load_model
 from vipe.training.log import RunLog
 from vipe.training.loop import train
 from vipe.training.recipe import Recipe, load_recipe
+from vipe.twin import TokenTwin
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("**/*.yaml"))
 SCENES = 12  # of each source: enough for some of every kind
@@ -56,6 +58,7 @@ def test_a_recipe_runs(path: Path, tiny_config: ViPEConfig, data: Path, tmp_path
     assert steps == set(range(1, recipe.optimizer.steps + 1))
     looked = {row["name"].split("/")[0] for row in rows if row["split"] == "held_out"}
     assert looked == set(recipe.held_out.sources)
-    model = ViPE.from_pretrained(folder)
+    model: Any = load_model(folder)
+    assert isinstance(model, ViPE if recipe.method == "vipe" else TokenTwin)
     video = media.video(tmp_path / "any.mp4", frames=8)
     assert isinstance(model.ask(model.see(video), "What is it?"), str)

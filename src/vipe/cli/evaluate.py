@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vipe.cli import options
-from vipe.cli.source import check_exist, load_model
+from vipe.cli.source import check_exist, load_any_model
 from vipe.errors import DataError
 from vipe.progress import progress
 
@@ -54,7 +54,7 @@ def evaluate(
         bar.show("loading the model")
         asked = read_rows(rows)[:limit]
         check_exist([row.video for row in asked])
-        loaded = load_model(model)
+        loaded = load_any_model(model)
         from vipe.evaluation.runner import evaluate as run
 
         results = run(

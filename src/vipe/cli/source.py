@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vipe.cli import startup
 from vipe.errors import AdapterError, VideoError
 from vipe.progress import Bar
 
 if TYPE_CHECKING:
+    from vipe.loading import Model
     from vipe.model import ViPE
+    from vipe.twin import SoftPrompt
     from vipe.weights import PerceptualWeights
 
 _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
@@ -21,17 +23,17 @@ _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """A model, and the weights that answers are read from.
+    """A model, and what it saw, from which it answers.
 
     Attributes:
-        model: The model.
+        model: The model; any kind answers from what its own kind saw.
         seen: What it saw.
         seconds: Spent in "load", "decode", "encode" and "see"; the last three are 0 where an
             adapter was loaded.
     """
 
-    model: ViPE
-    seen: PerceptualWeights
+    model: Any
+    seen: PerceptualWeights | SoftPrompt
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -41,8 +43,16 @@ class Opened:
         return int(noted) if noted.isdecimal() else None
 
 
+def load_any_model(name: str | None) -> Model:
+    """Load a model of either kind, with as few imports as will do."""
+    startup.lean_imports()
+    from vipe.loading import load_model
+
+    return load_model(name)
+
+
 def load_model(name: str | None) -> ViPE:
-    """Load a model, with as few imports as will do."""
+    """Load a model that writes weights, with as few imports as will do."""
     startup.lean_imports()
     from vipe.model import ViPE
 
@@ -79,14 +89,14 @@ def open_source(
         with startup.without_garbage_collector():
             from vipe.frames import probe
         probe(path)
-    loaded = load_model(model)
+    loaded = load_any_model(model) if seen is None else load_model(model)
     seconds = {"load": perf_counter() - start, "decode": 0.0, "encode": 0.0, "see": 0.0}
-    if seen is None:
-        bar.show(f"seeing {path.name}")
-        seen = loaded.see(path, frames=frames, merge_ratio=merge_ratio, seconds=seconds)
-    else:
-        _check_made_for(loaded, seen, path)
-    return Opened(model=loaded, seen=seen, seconds=seconds)
+    if seen is not None:
+        _check_made_for(loaded, seen, path)  # type: ignore[arg-type]
+        return Opened(model=loaded, seen=seen, seconds=seconds)
+    bar.show(f"seeing {path.name}")
+    saw = loaded.see(path, frames=frames, merge_ratio=merge_ratio, seconds=seconds)
+    return Opened(model=loaded, seen=saw, seconds=seconds)
 
 
 def is_adapter(path: Path) -> bool:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from vipe.errors import VideoError
 from vipe.evaluation.metrics import Summary, summarise
 from vipe.evaluation.rows import Row
 from vipe.generation import Decoding
-from vipe.model import ViPE
-from vipe.weights import PerceptualWeights
+from vipe.loading import Model
 
 BATCH = 24
 POOL = 4 * BATCH
-"""Questions that wait so that alike ones are batched; the weights of their videos are held."""
+"""Questions that wait so that alike ones are batched; what was seen of their videos is held."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class Results:
 
 
 def evaluate(
-    model: ViPE,
+    model: Model,
     rows: Sequence[Row],
     *,
     frames: int | None = None,
@@ -47,8 +47,8 @@ def evaluate(
     """Ask a model every row: greedily, or which of its options is likeliest.
 
     Each video is seen once. The questions of several videos are decoded together, each with its
-    own video's weights, those of one kind next to one another since their answers are about as
-    long.
+    own video's weights or tokens, those of one kind next to one another since their answers are
+    about as long.
 
     Args:
         model: The model.
@@ -73,7 +73,7 @@ def evaluate(
 
     decoding = Decoding(max_new_tokens=max_new_tokens)
     answers: dict[int, str] = {}
-    waiting: list[tuple[int, PerceptualWeights]] = []
+    waiting: list[tuple[int, Any]] = []
 
     def report(seen: int) -> None:
         if progress is not None:
@@ -84,7 +84,7 @@ def evaluate(
         for start in range(0, len(waiting), BATCH):
             part = waiting[start : start + BATCH]
             texts = model.ask_batch(
-                PerceptualWeights.batch(weights for _, weights in part),
+                [what for _, what in part],
                 [rows[place].question for place, _ in part],
                 decoding=decoding,
             )
@@ -94,12 +94,12 @@ def evaluate(
 
     report(0)
     for seen, (video, asked) in enumerate(places.items(), start=1):
-        weights = model.see(video, frames=frames, merge_ratio=merge_ratio)
+        what = model.see(video, frames=frames, merge_ratio=merge_ratio)
         for place in asked:
             if rows[place].options:
-                answers[place] = _choice(model, weights, rows[place])
+                answers[place] = _choice(model, what, rows[place])
             else:
-                waiting.append((place, weights))
+                waiting.append((place, what))
         report(seen)
         if len(waiting) >= POOL:
             answer(seen)
@@ -107,6 +107,6 @@ def evaluate(
     return Results(rows=rows, answers=[answers[place] for place in range(len(rows))])
 
 
-def _choice(model: ViPE, weights: PerceptualWeights, row: Row) -> str:
-    scores = model.score(weights, row.question, row.options)
+def _choice(model: Any, seen: Any, row: Row) -> str:
+    scores = model.score(seen, row.question, row.options)
     return row.options[scores.index(max(scores))]

@@ -23,7 +23,8 @@ from vipe.chat import prompt_ids
 from vipe.evaluation.operations import Method
 from vipe.frames import Frames
 from vipe.model import ViPE
-from vipe.tokens import Reads, SoftPrompt, TokenTwin
+from vipe.tokens import Reads
+from vipe.twin import SoftPrompt, TokenTwin
 from vipe.weights import PerceptualWeights
 
 Seen = PerceptualWeights | SoftPrompt | None

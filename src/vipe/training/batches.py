@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -18,6 +18,7 @@ import torch
 from vipe.data.clip import Clip, ClipSource
 from vipe.encoders.encoder import patch_positions
 from vipe.merging import MergeConfig, VisualTokens, merge_video
+from vipe.tokens import every_patch
 from vipe.training.alignment import AskedWords, Bag
 from vipe.training.features import FeatureStore
 from vipe.training.packing import PackedRows, Packer, Turn
@@ -57,7 +58,7 @@ class Batches:
         sources: Where clips come from; each goes through all of its clips before any comes again.
         features: Holds the features of all their entries.
         packer: Packs the questions.
-        merging: How tokens merge; the ratio is a phase's.
+        merging: How tokens merge; the ratio is a phase's. None keeps every patch a token.
         phases: One after another; the last has no end.
         kinds: For each source, the kinds of questions that its rows hold; None for all.
         seed: Draws the order, the questions and the answers.
@@ -69,7 +70,7 @@ class Batches:
         features: FeatureStore,
         packer: Packer,
         *,
-        merging: MergeConfig,
+        merging: MergeConfig | None,
         phases: Sequence[Phase],
         kinds: Sequence[tuple[str, ...] | None] | None = None,
         seed: int,
@@ -123,12 +124,7 @@ class Batches:
     ) -> Batch:
         """Make the batch of some clips; `kinds` are those of questions in each clip's row."""
         turns = [_turns(clip, rng) for clip in clips]
-        config = MergeConfig(
-            merge_ratio=merge_ratio,
-            frames_per_clip=self.merging.frames_per_clip,
-            budget=self.merging.budget,
-            locality=self.merging.locality,
-        )
+        config = None if self.merging is None else replace(self.merging, merge_ratio=merge_ratio)
         tokens = _merge([self.features.clip(c) for c in clips], config)
         rows = self.packer.pack(
             [
@@ -176,7 +172,9 @@ def _turns(clip: Clip, rng: random.Random) -> list[Turn]:
     return [by_kind[kind][i] for i in range(longest) for kind in kinds if i < len(by_kind[kind])]
 
 
-def _merge(clips: Sequence[tuple[torch.Tensor, list[float]]], config: MergeConfig) -> VisualTokens:
+def _merge(
+    clips: Sequence[tuple[torch.Tensor, list[float]]], config: MergeConfig | None
+) -> VisualTokens:
     """Merge clips of equal length together, then put all into one batch, in order."""
     by_length: dict[int, list[int]] = {}
     for place, (features, _) in enumerate(clips):
@@ -189,7 +187,10 @@ def _merge(clips: Sequence[tuple[torch.Tensor, list[float]]], config: MergeConfi
         position = torch.stack([patch_positions(s, grid) for s in seconds])
         # Midpoints of equal parts: the video is as long as the last plus the first.
         duration = torch.stack([s[-1] + s[0] for s in seconds])
-        tokens = merge_video(features, position, duration, config)
+        if config is None:
+            tokens = every_patch(features, position, duration)
+        else:
+            tokens = merge_video(features, position, duration, config)
         for row, place in enumerate(places):
             merged[place] = VisualTokens(
                 features=tokens.features[row : row + 1],

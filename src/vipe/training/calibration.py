@@ -23,10 +23,7 @@ _BATCHES = 8
 
 @torch.no_grad()
 def calibrate(run: Run, steps: int) -> None:
-    """Compute the statistics of the norms over the last batches of so many steps.
-
-    While the gists alone are trained, those of the slots stay as they start.
-    """
+    """Compute the statistics of the norms over the last batches of so many steps."""
     norms = [module for module in run.module.modules() if isinstance(module, nn.BatchNorm1d)]
     usual = [norm.momentum for norm in norms]
     for norm in norms:
@@ -34,10 +31,6 @@ def calibrate(run: Run, steps: int) -> None:
         norm.momentum = None  # the mean over all batches that follow
     run.module.train()
     for step in range(max(0, steps - _BATCHES), steps):
-        tokens = run.train[step].tokens
-        if steps <= run.recipe.alignment.gist_steps:
-            run.module.injection.gists(tokens)
-        else:
-            run.module.perception.read(run.module.injection(tokens))
+        run.method.normalise(run.train[step].tokens, steps)
     for norm, momentum in zip(norms, usual, strict=True):
         norm.momentum = momentum

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import torch
-from torch.nn import functional as F
 
 from vipe.training.batches import Batch
 from vipe.training.packing import IGNORE
@@ -44,25 +43,10 @@ def evaluate(run: Run, step: int) -> dict[str, float]:
 
 def _look(run: Run, batch: Batch, step: int) -> Iterator[tuple[str, float]]:
     """The losses of one batch, then every answer's kind and whether it is right."""
-    alignment, readers = run.recipe.alignment, run.readers
-    if step <= alignment.gist_steps:
-        gists = run.module.injection.gists(batch.tokens)
-        yield "gist_loss", readers.gist_loss(gists, batch.bags).item()
-        yield "question_loss", readers.gist_question_loss(gists, batch.asked).item()
-        return
-    queries = run.module.injection(batch.tokens)
-    slots = run.module.perception.read(queries)
-    if alignment.gist_steps:
-        yield "gist_loss", readers.gist_loss(queries.gists, batch.bags).item()
-    if alignment.of_slots:
-        yield "slot_loss", readers.slot_loss(slots, batch.bags).item()
-        yield "question_loss", readers.question_loss(slots, batch.asked).item()
-    if step <= alignment.before:
-        return
-    with run.language.attached(run.module.perception.decide(slots)):
-        logits, labels = run.language(batch.rows)
-    yield "loss", F.cross_entropy(logits, labels).item()
-    yield from sorted(_exact(batch, logits.argmax(-1) == labels))
+    losses, right = run.method.look(batch, step)
+    yield from losses.items()
+    if right is not None:
+        yield from sorted(_exact(batch, right))
 
 
 def _exact(batch: Batch, right: torch.Tensor) -> list[tuple[str, float]]:

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from vipe.attachment import low_rank_add
 from vipe.errors import ModelError
+from vipe.tokens import SoftTokens
 from vipe.training.packing import IGNORE, PackedRows
 from vipe.weights import PerceptualWeights
 
@@ -84,8 +85,11 @@ class TrainingLanguageModel(nn.Module):
                 layer.compile(dynamic=False)
 
     @contextmanager
-    def attached(self, weights: PerceptualWeights) -> Iterator[None]:
-        """Give every row its video's weights, for the forward and backward pass."""
+    def attached(self, weights: PerceptualWeights | None) -> Iterator[None]:
+        """Give every row its video's weights, for the forward and backward pass; None for none."""
+        if weights is None:
+            yield
+            return
         try:
             for target, layer in self._targets.items():
                 A, B = weights.factors(target)
@@ -97,14 +101,27 @@ class TrainingLanguageModel(nn.Module):
                 layer.factors = None
 
     def forward(
-        self, rows: PackedRows
+        self, rows: PackedRows, visual: SoftTokens | None = None
     ) -> tuple[Float[Tensor, "answers vocabulary"], Int[Tensor, " answers"]]:
-        """Return the logits of every trained place of the rows, and the labels there."""
+        """Return the logits of every trained place of the rows, and the labels there.
+
+        Args:
+            rows: What is asked and answered.
+            visual: Tokens of each row's video, read between the prefix and the turns.
+        """
         device = self.head.weight.device
+        first = rows.first
+        if visual is not None:
+            rows = rows.with_visual(visual.present.cpu())
+        embedded = self.body.embed_tokens(rows.input_ids.to(device))
+        if visual is not None:
+            end = first + visual.values.shape[1]
+            values = visual.values.to(embedded)
+            embedded = torch.cat([embedded[:, :first], values, embedded[:, end:]], dim=1)
         blocked = torch.finfo(self.dtype).min / 2
         mask = torch.zeros(rows.mask().shape, dtype=self.dtype).masked_fill(~rows.mask(), blocked)
         hidden = self.body(
-            input_ids=rows.input_ids.to(device),
+            inputs_embeds=embedded,
             position_ids=rows.position_ids.to(device),
             attention_mask=mask.to(device),
             use_cache=False,

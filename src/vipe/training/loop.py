@@ -1,4 +1,4 @@
-"""Training, step 4: the loop. Only injection and perception are trained; all else is frozen."""
+"""Training, step 4: the loop. The encoder and the language model are frozen."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from platformdirs import user_cache_path
 from torch import nn
-from torch.nn import functional as F
 
 from vipe.allocator import keep_freed_memory
 from vipe.backbones import load_language_model
 from vipe.data.clip import ClipSource
 from vipe.errors import RecipeError
-from vipe.model_files import load_weights, save_model
+from vipe.model_files import load_weights
+from vipe.perception import find_targets
+from vipe.tokens import VideoToTokens
 from vipe.training.alignment import AlignmentReaders, WordStatistics
 from vipe.training.batches import Batch, Batches, Phase
 from vipe.training.calibration import calibrate
@@ -26,10 +27,14 @@ from vipe.training.features import FeatureStore
 from vipe.training.held_out import evaluate
 from vipe.training.language import TrainingLanguageModel
 from vipe.training.log import RunLog
+from vipe.training.methods import Method, ReadsTokens, WritesWeights
 from vipe.training.optimizer import learning_rate, make_optimizer, set_learning_rate
 from vipe.training.packing import Packer
 from vipe.training.recipe import Recipe
 from vipe.vision import VideoToWeights
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 _COUNTED_STEPS = 200
 
@@ -57,28 +62,38 @@ class Run:
 
     Attributes:
         recipe: What is run.
-        module: Injection and perception, which become the model.
-        readers: Read gists and slots for the alignment losses; thrown away at the end.
-        language: The frozen language model.
-        optimizer: AdamW over `module` and `readers`.
+        method: What a step is; holds what is trained and the frozen language model.
+        optimizer: AdamW over all that is trained.
         train: Batches of the recipe's sources.
         gist: Batches for the gist's losses, as large in every step as in the gist's own.
         held_out: Batches of held-out sources, by name.
     """
 
     recipe: Recipe
-    module: VideoToWeights
-    readers: AlignmentReaders
-    language: TrainingLanguageModel
+    method: Method
     optimizer: torch.optim.Optimizer
     train: Batches
     gist: Batches
     held_out: dict[str, Batches]
 
     @property
+    def module(self) -> Any:
+        """What becomes the model."""
+        return self.method.module
+
+    @property
     def trained(self) -> nn.Module:
         """All that is trained."""
-        return nn.ModuleDict({"module": self.module, "readers": self.readers})
+        return self.method.trained
+
+    @property
+    def language(self) -> TrainingLanguageModel:
+        """The frozen language model."""
+        return self.method.language
+
+    def save(self) -> None:
+        """Write the model folder."""
+        self.method.save(self.recipe.folder / "model", self.recipe.config)
 
 
 def train(recipe: Recipe, observer: Observer) -> Path:
@@ -118,9 +133,9 @@ def train(recipe: Recipe, observer: Observer) -> Path:
             observer.evaluated(step + 1, scores)
         if save:
             save_checkpoint(folder, step=step + 1, module=run.trained, optimizer=run.optimizer)
-            save_model(folder / "model", recipe.config, run.module)
+            run.save()
     if done >= steps:
-        save_model(folder / "model", recipe.config, run.module)
+        run.save()
     log.plot()
     return folder / "model"
 
@@ -141,10 +156,6 @@ def build(recipe: Recipe, observer: Observer) -> Run:
 
     model, tokenizer = load_language_model(config.language_model)
     torch.manual_seed(recipe.seed)
-    module = VideoToWeights(config, channels=encoder.channels, language_model=model)
-    if recipe.start is not None:
-        load_weights(recipe.start, config, module)
-    embeddings: Any = model.get_input_embeddings().weight
     packer = Packer(tokenizer, recipe.row_tokens)
 
     rows = [share.rows for share in recipe.sources]
@@ -158,7 +169,7 @@ def build(recipe: Recipe, observer: Observer) -> Run:
             sources,
             features,
             packer,
-            merging=config.merging,
+            merging=None if recipe.of_patches else config.merging,
             phases=phases,
             kinds=kinds,
             seed=recipe.seed,
@@ -166,29 +177,47 @@ def build(recipe: Recipe, observer: Observer) -> Run:
 
     phases = _phases(recipe)
     train_batches = batches(sources, phases, rows)
-    bags = [bag for step in range(_COUNTED_STEPS) for bag in train_batches.bags(step)]
-    readers = AlignmentReaders(
-        embeddings,
-        width=config.perception.width,
-        words=WordStatistics.count(bags, len(embeddings)),
-        heads=config.perception.heads,
-        gists=config.injection.gists,
-    )
+    method = _method(recipe, model, encoder.channels, train_batches)
     return Run(
         recipe=recipe,
-        module=module,
-        readers=readers,
-        language=TrainingLanguageModel(
-            model,
-            list(module.perception.targets),
-            precision=recipe.precision,
-            compile=recipe.compile,
-        ),
-        optimizer=make_optimizer(nn.ModuleList([module, readers]), recipe.optimizer),
+        method=method,
+        optimizer=make_optimizer(method.trained, recipe.optimizer),
         train=train_batches,
         gist=batches(sources, [replace(phases[0], steps=None)]),
         held_out={name: batches([source]) for name, source in held_out.items()},
     )
+
+
+def _method(recipe: Recipe, model: PreTrainedModel, channels: int, batches: Batches) -> Method:
+    """Make what is trained, and put the language model into its training form."""
+    config = recipe.config
+    embeddings: Any = model.get_input_embeddings()
+    words = embeddings.weight
+    module: VideoToWeights | VideoToTokens
+    if recipe.method == "tokens":
+        module = VideoToTokens(recipe.reads, config, channels=channels, language_model=model)
+    else:
+        module = VideoToWeights(config, channels=channels, language_model=model)
+    if recipe.start is not None:
+        load_weights(recipe.start, config, module)
+    targets = list(find_targets(model, config.perception))
+
+    def language() -> TrainingLanguageModel:
+        return TrainingLanguageModel(
+            model, targets, precision=recipe.precision, compile=recipe.compile
+        )
+
+    if isinstance(module, VideoToTokens):
+        return ReadsTokens(module, language(), recipe.alignment)
+    bags = [bag for step in range(_COUNTED_STEPS) for bag in batches.bags(step)]
+    readers = AlignmentReaders(
+        words,
+        width=config.perception.width,
+        words=WordStatistics.count(bags, len(words)),
+        heads=config.perception.heads,
+        gists=config.injection.gists,
+    )
+    return WritesWeights(module, readers, language(), recipe.alignment)
 
 
 def _phases(recipe: Recipe) -> list[Phase]:
@@ -214,13 +243,16 @@ def train_step(run: Run, batch: Batch, step: int, beside: Batch | None = None) -
         step: From 0.
         beside: Clips for the gist's losses beside the language model's.
     """
+    if not any(batch.rows.turns):
+        raise RecipeError(
+            f"row_tokens: {run.recipe.row_tokens} hold none of the questions of step {step + 1}"
+        )
     rate = learning_rate(step, run.recipe)
     set_learning_rate(run.optimizer, rate)
     run.module.train()
-    values = _backward(run, batch, step)
+    values = run.method.backward(batch, step)
     if beside is not None:
-        weight = run.recipe.alignment.gist_weight
-        values["gist_loss"] = _gist(run, beside, weight)["gist_loss"]
+        values |= run.method.backward_beside(beside)
     norm = nn.utils.clip_grad_norm_(run.trained.parameters(), run.recipe.optimizer.clip)
     run.optimizer.step()
     run.optimizer.zero_grad(set_to_none=True)
@@ -230,40 +262,3 @@ def train_step(run: Run, batch: Batch, step: int, beside: Batch | None = None) -
         "tokens": float(batch.rows.input_ids.numel()),
         "examples": float(sum(map(len, batch.rows.turns))),
     }
-
-
-def _backward(run: Run, batch: Batch, step: int) -> dict[str, float]:
-    """The losses of a step, and their gradients."""
-    alignment, module = run.recipe.alignment, run.module
-    if not any(batch.rows.turns):
-        raise RecipeError(
-            f"row_tokens: {run.recipe.row_tokens} hold none of the questions of step {step + 1}"
-        )
-    if step < alignment.gist_steps:
-        return _gist(run, batch)
-    slots = module.perception.read(module.injection(batch.tokens))
-    values: dict[str, float] = {}
-    loss = slots.new_zeros(())
-    if step < alignment.before or alignment.weight > 0:
-        words = run.readers.slot_loss(slots, batch.bags)
-        asked = run.readers.question_loss(slots, batch.asked)
-        values |= {"slot_loss": words.item(), "question_loss": asked.item()}
-        loss = words + asked
-    if step < alignment.before:
-        loss.backward()
-        return values
-    with run.language.attached(module.perception.decide(slots)):
-        logits, labels = run.language(batch.rows)
-        answered = F.cross_entropy(logits, labels, reduction="none")
-        weighted = answered @ batch.rows.weight().to(answered)
-        (alignment.weight * loss + weighted).backward()
-    return values | {"loss": answered.mean().item()}
-
-
-def _gist(run: Run, batch: Batch, weight: float = 1.0) -> dict[str, float]:
-    """The gists' losses, and their gradients times a weight."""
-    gists = run.module.injection.gists(batch.tokens)
-    words = run.readers.gist_loss(gists, batch.bags)
-    asked = run.readers.gist_question_loss(gists, batch.asked)
-    (weight * (words + asked)).backward()
-    return {"gist_loss": words.item(), "question_loss": asked.item()}

@@ -10,7 +10,7 @@ from torch import nn
 
 from vipe.training.recipe import Optimizer, Recipe
 
-_HEADS = ("heads_A", "heads_B", "static", "shift", "mix")
+_HEADS = ("heads_A", "heads_B", "static", "shift", "mix", "lora")
 _STARTS = ("slots", "mix", "parts")
 
 

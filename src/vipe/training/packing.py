@@ -2,9 +2,10 @@
 
 The turns of one clip share one row and its chat prefix, but do not see one another: a token
 attends to the prefix and to its own turn, and its position is what it would be alone. A row of k
-turns therefore gives the very logits of k rows of one turn, for fewer tokens.
+turns therefore gives the very logits of k rows of one turn, for fewer tokens. Where visual tokens
+are read, the turns share them too.
 
-Dimensions: b rows (clips), l tokens of a row.
+Dimensions: b rows (clips), l tokens of a row, m visual tokens.
 """
 
 from __future__ import annotations
@@ -62,6 +63,32 @@ class PackedRows:
         reader, read = self.turn[:, :, None], self.turn[:, None, :]
         causal = torch.ones(length, length, dtype=torch.bool).tril()
         return (((read == reader) | (read == _PREFIX)) & causal)[:, None]
+
+    @property
+    def first(self) -> int:
+        """Where the turns begin: the length of the prefix."""
+        return int((self.turn[0] == _PREFIX).sum()) if len(self.turn) else 0
+
+    def with_visual(self, present: Bool[Tensor, "b m"]) -> PackedRows:
+        """Make places for visual tokens between the prefix and the turns, which all attend to them.
+
+        Args:
+            present: False where a video has fewer tokens than others; no position is lost to it.
+        """
+        first, there = self.first, present.long()
+
+        def around(value: Tensor, between: Tensor) -> Tensor:
+            return torch.cat([value[:, :first], between, value[:, first:]], dim=1)
+
+        positions = self.position_ids.clone()
+        positions[:, first:] += there.sum(dim=1, keepdim=True)
+        return replace(
+            self,
+            input_ids=around(self.input_ids, torch.zeros_like(there)),
+            position_ids=around(positions, (first + there.cumsum(1) - 1).clamp_min(0)),
+            labels=around(self.labels, torch.full_like(there, IGNORE)),
+            turn=around(self.turn, torch.where(present, _PREFIX, _PADDING)),
+        )
 
     def weight(self) -> Float[Tensor, " n"]:
         """Return what each of the n trained tokens counts, row by row; sums to 1.

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from vipe.config import ViPEConfig, first_problem
 from vipe.data.clip import ClipSource
 from vipe.errors import ModelError, RecipeError
+from vipe.tokens import Reads
 
 
 class _Part(BaseModel):
@@ -181,6 +182,10 @@ class Recipe(_Part):
 
     Attributes:
         name: Names the run's folder below `runs`.
+        method: "vipe" writes a video into weights; "tokens" is its twin, which reads the video as
+            tokens and has no gist and no slots to align: of its `alignment` only `steps` count,
+            which train the projector alone, before the LoRA (LLaVA's first stage).
+        reads: What becomes a token of the twin's.
         model: The model's config, as in a model folder's `config.json`.
         start: A model folder whose weights are the start, or "default"; None starts afresh.
         data: Folder below which sources lie; relative to where the command runs.
@@ -199,6 +204,8 @@ class Recipe(_Part):
     """
 
     name: str
+    method: Literal["vipe", "tokens"] = "vipe"
+    reads: Reads = "merged"
     model: dict[str, Any] = {}
     start: str | None = None
     data: Path = Path("data")
@@ -214,6 +221,20 @@ class Recipe(_Part):
     compile: bool = False
     checkpoint_every: int = Field(default=50, ge=1)
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _fits_its_method(self) -> Recipe:
+        alignment = self.alignment
+        if self.method == "tokens" and (
+            alignment.gist_steps or alignment.weight or alignment.gist_weight
+        ):
+            raise ValueError("alignment: a model that reads tokens has no gist and no slots")
+        return self
+
+    @property
+    def of_patches(self) -> bool:
+        """Whether every patch is a token, and nothing merges."""
+        return self.method == "tokens" and self.reads == "patches"
 
     @property
     def config(self) -> ViPEConfig:

@@ -1,0 +1,227 @@
+"""Training, what a step is: ViPE's, and that of its twin which reads tokens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from jaxtyping import Bool
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vipe.config import ViPEConfig
+from vipe.merging import VisualTokens
+from vipe.model_files import save_model, save_twin
+from vipe.tokens import SoftTokens, VideoToTokens
+from vipe.training.alignment import AlignmentReaders
+from vipe.training.batches import Batch
+from vipe.training.language import TrainingLanguageModel
+from vipe.training.recipe import Alignment
+from vipe.vision import VideoToWeights
+from vipe.weights import PerceptualWeights
+
+_LENGTHS = 64
+"""Visual tokens are padded to a multiple of this."""
+
+
+@runtime_checkable
+class Method(Protocol):
+    """How a batch of clips and questions becomes losses.
+
+    Attributes:
+        module: What becomes the model.
+        language: The frozen language model.
+    """
+
+    # Any module will do for who holds a method; each method knows its own.
+    module: Any
+    language: TrainingLanguageModel
+
+    @property
+    def trained(self) -> nn.Module:
+        """All that is trained, what is thrown away after it included."""
+        ...
+
+    def backward(self, batch: Batch, step: int) -> dict[str, float]:
+        """Compute the losses of a step, from 0, and their gradients."""
+        ...
+
+    def backward_beside(self, batch: Batch) -> dict[str, float]:
+        """Add the gradients of the losses that need no language model, on clips of their own."""
+        ...
+
+    def look(
+        self, batch: Batch, steps: int
+    ) -> tuple[dict[str, float], Bool[Tensor, " answers"] | None]:
+        """Look at held-out clips after so many steps.
+
+        Returns:
+            The losses, and whether each trained token of the rows is the likeliest; None where
+            no step was through the language model yet.
+        """
+        ...
+
+    def normalise(self, tokens: VisualTokens, steps: int) -> None:
+        """Let every norm that keeps statistics see some clips."""
+        ...
+
+    def save(self, folder: Path, config: ViPEConfig) -> None:
+        """Write the model folder."""
+        ...
+
+
+class WritesWeights:
+    """ViPE: a video becomes weights, under which the language model answers.
+
+    Args:
+        module: Injection and perception.
+        readers: Read gists and slots for the alignment losses; thrown away at the end.
+        language: The frozen language model.
+        alignment: Which losses there are, and when.
+    """
+
+    def __init__(
+        self,
+        module: VideoToWeights,
+        readers: AlignmentReaders,
+        language: TrainingLanguageModel,
+        alignment: Alignment,
+    ) -> None:
+        self.module, self.readers, self.language = module, readers, language
+        self.alignment = alignment
+
+    @property
+    def trained(self) -> nn.Module:
+        """Injection, perception and readers."""
+        return nn.ModuleDict({"module": self.module, "readers": self.readers})
+
+    def backward(self, batch: Batch, step: int) -> dict[str, float]:
+        """The gist's losses, then the slots', then the language model's with some of these."""
+        alignment, module = self.alignment, self.module
+        if step < alignment.gist_steps:
+            return self._gist(batch, 1.0)
+        slots = module.perception.read(module.injection(batch.tokens))
+        values: dict[str, float] = {}
+        loss = slots.new_zeros(())
+        if step < alignment.before or alignment.weight > 0:
+            words = self.readers.slot_loss(slots, batch.bags)
+            asked = self.readers.question_loss(slots, batch.asked)
+            values |= {"slot_loss": words.item(), "question_loss": asked.item()}
+            loss = words + asked
+        if step < alignment.before:
+            loss.backward()
+            return values
+        with self.language.attached(module.perception.decide(slots)):
+            logits, labels = self.language(batch.rows)
+            answered, weighted = _answer_losses(logits, labels, batch)
+            (alignment.weight * loss + weighted).backward()
+        return values | {"loss": answered.item()}
+
+    def backward_beside(self, batch: Batch) -> dict[str, float]:
+        """The gist's losses, by their weight beside the language model's."""
+        return {"gist_loss": self._gist(batch, self.alignment.gist_weight)["gist_loss"]}
+
+    def _gist(self, batch: Batch, weight: float) -> dict[str, float]:
+        gists = self.module.injection.gists(batch.tokens)
+        words = self.readers.gist_loss(gists, batch.bags)
+        asked = self.readers.gist_question_loss(gists, batch.asked)
+        (weight * (words + asked)).backward()
+        return {"gist_loss": words.item(), "question_loss": asked.item()}
+
+    def look(
+        self, batch: Batch, steps: int
+    ) -> tuple[dict[str, float], Bool[Tensor, " answers"] | None]:
+        """The losses that the steps so far have trained, and whether tokens are right."""
+        alignment, readers = self.alignment, self.readers
+        if steps <= alignment.gist_steps:
+            gists = self.module.injection.gists(batch.tokens)
+            return {
+                "gist_loss": readers.gist_loss(gists, batch.bags).item(),
+                "question_loss": readers.gist_question_loss(gists, batch.asked).item(),
+            }, None
+        queries = self.module.injection(batch.tokens)
+        slots = self.module.perception.read(queries)
+        values: dict[str, float] = {}
+        if alignment.gist_steps:
+            values["gist_loss"] = readers.gist_loss(queries.gists, batch.bags).item()
+        if alignment.of_slots:
+            values["slot_loss"] = readers.slot_loss(slots, batch.bags).item()
+            values["question_loss"] = readers.question_loss(slots, batch.asked).item()
+        if steps <= alignment.before:
+            return values, None
+        with self.language.attached(self.module.perception.decide(slots)):
+            logits, labels = self.language(batch.rows)
+        return values | {"loss": F.cross_entropy(logits, labels).item()}, logits.argmax(
+            -1
+        ) == labels
+
+    def normalise(self, tokens: VisualTokens, steps: int) -> None:
+        """While the gists alone are trained, the norm of the slots sees nothing."""
+        if steps <= self.alignment.gist_steps:
+            self.module.injection.gists(tokens)
+        else:
+            self.module.perception.read(self.module.injection(tokens))
+
+    def save(self, folder: Path, config: ViPEConfig) -> None:
+        """Write injection and perception."""
+        save_model(folder, config, self.module)
+
+
+class ReadsTokens:
+    """The twin: a video becomes tokens, which the language model reads before the question.
+
+    Args:
+        module: Projector and LoRA.
+        language: The frozen language model.
+        alignment: Its `steps` train the projector alone, as LLaVA's first stage does.
+    """
+
+    def __init__(
+        self, module: VideoToTokens, language: TrainingLanguageModel, alignment: Alignment
+    ) -> None:
+        self.module, self.language, self.alignment = module, language, alignment
+
+    @property
+    def trained(self) -> nn.Module:
+        """Projector and LoRA."""
+        return nn.ModuleDict({"module": self.module})
+
+    def backward(self, batch: Batch, step: int) -> dict[str, float]:
+        """The language model's loss."""
+        with self.language.attached(self._lora(step)):
+            logits, labels = self.language(batch.rows, self._visual(batch))
+            answered, weighted = _answer_losses(logits, labels, batch)
+            weighted.backward()
+        return {"loss": answered.item()}
+
+    def backward_beside(self, batch: Batch) -> dict[str, float]:
+        """There is none."""
+        return {}
+
+    def look(
+        self, batch: Batch, steps: int
+    ) -> tuple[dict[str, float], Bool[Tensor, " answers"] | None]:
+        """The loss, and whether tokens are right."""
+        with self.language.attached(self._lora(steps)):
+            logits, labels = self.language(batch.rows, self._visual(batch))
+        return {"loss": F.cross_entropy(logits, labels).item()}, logits.argmax(-1) == labels
+
+    def _visual(self, batch: Batch) -> SoftTokens:
+        # In few lengths: a compiled language model is compiled anew for each.
+        return self.module(batch.tokens.pad(-(-batch.tokens.count // _LENGTHS) * _LENGTHS))
+
+    def _lora(self, step: int) -> PerceptualWeights | None:
+        return None if step < self.alignment.steps else self.module.lora.weights()
+
+    def normalise(self, tokens: VisualTokens, steps: int) -> None:
+        """No norm in front of the tokens keeps statistics."""
+
+    def save(self, folder: Path, config: ViPEConfig) -> None:
+        """Write projector and LoRA."""
+        save_twin(folder, config, self.module.reads, self.module)
+
+
+def _answer_losses(logits: Tensor, labels: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """The mean over tokens, which is reported, and the weighted one, which is trained."""
+    each = F.cross_entropy(logits, labels, reduction="none")
+    return each.mean(), each @ batch.rows.weight().to(each)
