@@ -115,3 +115,10 @@ def test_gists_of_a_training_batch_have_unit_variance_over_videos(injection: Inj
     assert_close(gists.mean(0), torch.zeros(14, 32), rtol=0, atol=1e-5)
     # Less the norm's epsilon beside the little that random videos differ by.
     assert (gists.var(0, unbiased=False) - 1).abs().max() < 0.02
+
+
+def test_it_is_built_on_the_meta_device_too() -> None:
+    # As large models are, to count their operations.
+    with torch.device("meta"):
+        injection = InjectionConfig(width=32, heads=4).build(8)
+    assert injection.gist.pool.centres.shape == (14, 3)

@@ -40,7 +40,8 @@ def parts_of(moments: int, places: int) -> tuple[Part, ...]:
     """
 
     def spaced(count: int, edge: float) -> list[float]:
-        return torch.linspace(edge, 1 - edge, count).tolist() if count > 1 else [0.5] * count
+        step = (1 - 2 * edge) / max(1, count - 1)
+        return [edge + i * step for i in range(count)] if count > 1 else [0.5] * count
 
     rows = spaced(places, 0.22)
     return (
