@@ -241,7 +241,7 @@ def test_an_unexpected_error_is_one_line_unless_asked_for(
     def fail(name: str | None) -> ViPE:
         raise RuntimeError("out of\n  everything")
 
-    monkeypatch.setattr(source, "load_model", fail)
+    monkeypatch.setattr(source, "load_any_model", fail)
     done = command("ask", clip, "What?")
     assert done.status == 1
     assert done.error == "unexpected RuntimeError: out of everything; --debug shows the traceback"
@@ -266,6 +266,6 @@ def test_interrupted_is_130_and_silent(
     def interrupt(name: str | None) -> ViPE:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(source, "load_model", interrupt)
+    monkeypatch.setattr(source, "load_any_model", interrupt)
     done = command("ask", clip, "What?")
     assert (done.status, done.out, done.err) == (130, "", "")

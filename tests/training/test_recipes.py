@@ -17,7 +17,7 @@ from vipe.training.recipe import Recipe, load_recipe
 from vipe.twin import TokenTwin
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("**/*.yaml"))
-SCENES = 12  # of each source: enough for some of every kind
+SCENES = 16  # of each source: enough for some of every kind
 
 
 @pytest.fixture(scope="module")
