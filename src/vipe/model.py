@@ -146,7 +146,7 @@ class ViPE:
             video,
             self.config.frames if frames is None else frames,
             clip=config.frames_per_clip,
-            spent={} if seconds is None else seconds,
+            spent=seconds,
         )
         merge = HierarchicalMerge(config)
         for clip in watch:

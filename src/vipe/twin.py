@@ -156,7 +156,7 @@ class TokenTwin:
             video,
             self.config.frames if frames is None else frames,
             clip=merging.frames_per_clip,
-            spent={} if seconds is None else seconds,
+            spent=seconds,
         )
         merge = HierarchicalMerge(merging)
         patches: list[VisualTokens] = []

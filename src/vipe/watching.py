@@ -31,7 +31,7 @@ class Watch:
             that are already decoded.
         clip: Frames of a clip.
         spent: Gets the seconds of "decode" and "encode", and as "see" those that its user took
-            with each clip.
+            with each clip; None if nobody asks.
 
     Attributes:
         frames: How many were seen so far.
@@ -45,12 +45,13 @@ class Watch:
         sampling: int | Sampling,
         *,
         clip: int,
-        spent: dict[str, float],
+        spent: dict[str, float] | None = None,
     ) -> None:
-        self.encoder, self.video, self.spent = encoder, video, spent
+        self.encoder, self.video = encoder, video
+        self.spent: dict[str, float] = {} if spent is None else spent
         self.frames, self.duration = 0, 0.0
         self._clips = in_clips(_pieces(encoder, video, sampling), clip)
-        spent.update(decode=0.0, encode=0.0, see=0.0)
+        self.spent.update(decode=0.0, encode=0.0, see=0.0)
 
     def __iter__(self) -> Iterator[PatchFeatures]:
         """Yield the features of clip after clip.

@@ -85,6 +85,21 @@ print([p.shape for p in again.parameters()] == [p.shape for p in lite.parameters
     ], done.stderr
 
 
+def test_where_a_package_is_otherwise_all_of_timm_is_imported() -> None:
+    code = """
+import sys
+from vipe.cli import startup
+startup.own_process = True
+startup._ENTERED = ("torchvision", "no_such_package", "timm")
+startup.lean_imports()
+print([n for n, m in sys.modules.items() if isinstance(m, startup._Entrance)])
+import timm, torchvision
+print(timm.is_model("resnet18"), type(torchvision.models.resnet18()).__name__)
+"""
+    done = python(code)
+    assert done.stdout.splitlines() == ["[]", "True ResNet"], done.stderr
+
+
 def test_in_other_processes_nothing_is_changed() -> None:
     import torch
     from transformers import PreTrainedModel

@@ -119,7 +119,6 @@ def _enter_timm() -> None:
         factory = importlib.import_module("timm.models._factory")
     except Exception:  # another version of timm
         _Entrance.leave()
-        importlib.import_module("timm")
         return
 
     def create_model(name: str, *arguments: Any, **named: Any) -> Any:
@@ -195,10 +194,9 @@ class _Entrance(ModuleType):
     @staticmethod
     def leave() -> ModuleType:
         """Import the real packages, all of them anew; returns timm."""
-        if isinstance(sys.modules.get("timm"), _Entrance):
-            for name in list(sys.modules):
-                if name.partition(".")[0] == "timm" or isinstance(sys.modules[name], _Entrance):
-                    del sys.modules[name]
+        if entered := [n for n, module in sys.modules.items() if isinstance(module, _Entrance)]:
+            for name in [*entered, *(n for n in sys.modules if n.partition(".")[0] == "timm")]:
+                sys.modules.pop(name, None)
         return importlib.import_module("timm")
 
 
