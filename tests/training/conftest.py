@@ -16,7 +16,7 @@ from vipe.training.recipe import Recipe
 
 @pytest.fixture
 def run(tiny_config: ViPEConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setattr(recipe.Scenes, "build", lambda *_: tiny.ColourClips())
+    monkeypatch.setattr(recipe.Scenes, "build", lambda *_, **__: tiny.ColourClips())
     values: dict[str, Any] = {
         "name": "run",
         "model": tiny_config.to_dict(),

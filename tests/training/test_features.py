@@ -9,6 +9,7 @@ import torch
 
 import tiny
 from vipe.data.clip import Clip, Shot
+from vipe.errors import VideoError
 from vipe.frames import Frames
 from vipe.training import features
 from vipe.training.features import FeatureStore, encode_entries
@@ -155,3 +156,57 @@ def test_entries_of_any_length_keep_their_order() -> None:
     for part, entry in zip(encoded, entries, strict=True):
         assert torch.equal(part, encoder.encode(entry).features.half())
     assert encode_entries([], encoder) == []
+
+
+class Torn(tiny.ColourClips):
+    """Some of its entries are files that cannot be read."""
+
+    def render(self, key: str) -> Frames:
+        if key in ("plain/red", "plain/green", "plain/black"):
+            raise VideoError(f"{key} is torn")
+        return super().render(key)
+
+
+def test_what_cannot_be_read_is_told_and_the_rest_is_encoded(tmp_path: Path) -> None:
+    source, store = Torn(), FeatureStore(tmp_path)
+    unread = store.add(source, tiny.ColourEncoder(), entries_per_shard=2)
+    assert {key: str(error) for key, error in unread.items()} == {
+        f"plain/{name}": f"plain/{name} is torn" for name in ("red", "green", "black")
+    }
+    for store in (store, FeatureStore(tmp_path)):  # noqa: B020
+        assert len(store) == 3
+        for key in ("plain/blue", "plain/white", "plain/yellow"):
+            wanted = tiny.ColourEncoder().encode(source.render(key)).features.half()
+            assert torch.equal(store[key], wanted)
+    assert store.add(tiny.ColourClips(), tiny.ColourEncoder()) == {}
+
+
+class Timed(tiny.ColourClips):
+    """Pictures, but for blue: a film of two seconds."""
+
+    def render(self, key: str) -> Frames:
+        frames = super().render(key)
+        if key == "plain/blue":
+            return Frames(pixels=frames.pixels, seconds=torch.tensor([0.5, 1.5]), duration=2.0)
+        return Frames(pixels=frames.pixels[:1], seconds=torch.zeros(1))
+
+
+@pytest.mark.parametrize(
+    ("shown", "seconds"),
+    [
+        (["red"], [0.0]),
+        (["red", "green", "white"], [0.0, 1.0, 2.0]),
+        (["blue"], [0.5, 1.5]),
+        (["blue", "blue"], [0.5, 1.5, 2.5, 3.5]),
+        (["blue", "red"], [0.5, 1.5, 2.5]),
+    ],
+)
+def test_shots_of_whole_files_follow_one_another(
+    tmp_path: Path, shown: list[str], seconds: list[float]
+) -> None:
+    FeatureStore(tmp_path).add(Timed(), tiny.ColourEncoder())
+    store = FeatureStore(tmp_path)
+    clip = Clip(shots=tuple(Shot(key=f"plain/{name}") for name in shown), questions=())
+    features, at = store.clip(clip)
+    assert torch.equal(features, torch.cat([store[f"plain/{name}"] for name in shown]))
+    assert at == seconds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from itertools import pairwise
@@ -15,6 +16,7 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.testing import assert_close
 
+import media
 import tiny
 from vipe import ViPE, ViPEConfig
 from vipe.errors import ModelError, RecipeError
@@ -55,7 +57,7 @@ def colours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         recipe.Scenes,
         "build",
-        lambda self, data: tiny.ColourClips(
+        lambda self, data, **_: tiny.ColourClips(
             list(tiny.COLOURS)[self.first_seed : self.first_seed + self.count]
         ),
     )
@@ -370,3 +372,34 @@ def test_heads_have_a_learning_rate_of_their_own() -> None:
     for name, parameter in module.named_parameters():
         heads = name.startswith(("mix", "heads_B.", "static.", "shift."))
         assert rates[id(parameter)] == (1.5 if heads else 0.5), name
+
+
+def test_files_are_trained_on_and_broken_ones_are_named_counted_and_skipped(
+    make: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("red", "blue"):
+        Image.new("RGB", (20, 20), name).save(tmp_path / f"{name}.png")
+    (tmp_path / "torn.png").write_bytes((tmp_path / "red.png").read_bytes()[:30])
+    turns = [{"from": "human", "value": "<image>\nWhat colour?"}, {"from": "gpt", "value": "red"}]
+    entries = [
+        {"image": f"{name}.png", "conversations": turns}
+        for name in ("red", "torn", "blue", "absent")
+    ]
+    (tmp_path / "train.json").write_text(json.dumps([*entries, {"image": "red.png"}]))
+    media.photographs(tmp_path / "shards" / "train-0.tar", ["one", "two", "three"])
+    task = make(
+        data=tmp_path,
+        sources=[
+            {"clips": 2, "source": {"kind": "conversations", "files": "*.json"}},
+            {"clips": 2, "source": {"kind": "webdataset", "tars": "shards/*.tar"}},
+        ],
+        held_out={"clips": 2, "sources": {"t": {"kind": "webdataset", "tars": "shards/*.tar"}}},
+        optimizer={"steps": 2},
+    )
+    told = Watching()
+    assert (train(task, told) / "model.safetensors").is_file()
+    assert set(told.losses) == {1, 2}
+    assert caplog.messages[-1] == f"{tmp_path}/train.json: 3 of 5 records are skipped"
+    named = [message for message in caplog.messages if message.endswith(": skipped")]
+    for fault in ("torn.png", "absent.png: No such file", "entry 5: has no 'conversations'"):
+        assert sum(fault in message for message in named) == 1

@@ -36,7 +36,7 @@ TURNS = [
 @pytest.fixture(autouse=True)
 def colours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        recipe.Scenes, "build", lambda self, data: tiny.ColourClips(list(tiny.COLOURS)[:4])
+        recipe.Scenes, "build", lambda self, data, **_: tiny.ColourClips(list(tiny.COLOURS)[:4])
     )
 
 

@@ -7,7 +7,7 @@ import torch
 from torch.testing import assert_close
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from vipe.chat import prompt_ids
+from vipe.chat import Message, prompt_ids
 from vipe.errors import DataError, RecipeError
 from vipe.training.language import TrainingLanguageModel
 from vipe.training.packing import IGNORE, Packer, Turn
@@ -138,3 +138,20 @@ def test_what_is_asked_names_its_video_and_keeps_yes_and_no(packer: Packer) -> N
     decode = packer.tokenizer.decode
     assert [decode(one.question) for one in asked] == [TURNS[0].question, TURNS[2].question]
     assert [decode(one.answer) for one in asked] == [" Adog.", " no"], "each once"
+
+
+def test_a_turn_of_a_conversation_follows_what_was_said(packer: Packer) -> None:
+    before = (("What is it?", "A dog."), ("Where?", "In a garden"))
+    turn = Turn(question="When?", answer="At night", kind="conversation", before=before)
+    rows = packer.pack([[turn]])
+    messages = [
+        Message(role=role, content=text)
+        for role, text in zip(
+            ["user", "assistant"] * 2 + ["user"], [*before[0], *before[1], "When?"], strict=True
+        )
+    ]
+    ids = rows.input_ids[0][rows.turn[0] >= 0].tolist()
+    prompt = prompt_ids(packer.tokenizer, messages)
+    assert ids[: len(prompt)] == prompt
+    trained = rows.labels[0][rows.labels[0] != IGNORE]
+    assert packer.tokenizer.decode(trained) == "At night" + packer.tokenizer.eos_token

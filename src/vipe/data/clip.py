@@ -20,16 +20,17 @@ class Shot:
 
     Attributes:
         key: Names the entry's pixels for ever (the same key, the same pixels).
-        index: Which of the entry's frames are shown, in order; repeats are allowed.
+        index: Which of the entry's frames are shown, in order; repeats are allowed. Empty where
+            all are, at their own times: a file's are known once it is decoded.
         seconds: When each is shown, from the clip's start; non-decreasing, as long as `index`.
     """
 
     key: str
-    index: tuple[int, ...]
-    seconds: tuple[float, ...]
+    index: tuple[int, ...] = ()
+    seconds: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        if len(self.index) != len(self.seconds) or not self.index:
+        if len(self.index) != len(self.seconds):
             raise ValueError(f"{len(self.index)} frames but {len(self.seconds)} times")
 
 
@@ -43,12 +44,14 @@ class Question:
         kind: What the question is about: "presence", "direction", "caption", …
         accept: For evaluation, words of which any one in an answer makes it right
             ("yes" and "no" must come first). Empty for captions that are scored by references.
+        before: The turns of the conversation before it, questions and answers.
     """
 
     text: str
     answers: tuple[str, ...]
     kind: str
     accept: tuple[str, ...] = ()
+    before: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

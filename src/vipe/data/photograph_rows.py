@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vipe.data import captions as rules
-from vipe.data.photograph_tars import PhotographTars, one_line
+from vipe.data.media import one_line
+from vipe.data.photograph_tars import PhotographTars
 from vipe.data.presence import Presence
 from vipe.errors import DataError
 

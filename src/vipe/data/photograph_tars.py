@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from PIL import Image
 
+from vipe.data.media import Member, index_tar, one_line, read_member
 from vipe.errors import DataError
 
 
@@ -31,7 +31,7 @@ class PhotographTars:
     def __init__(self, tars: Sequence[Path]) -> None:
         self.names: list[str] = []
         self.captions: list[tuple[str, ...]] = []
-        self._places: list[tuple[Path, int, int]] = []
+        self._places: list[tuple[Path, Member]] = []
         for tar in tars:
             self._index(Path(tar))
         if not self.names:
@@ -41,43 +41,27 @@ class PhotographTars:
             raise DataError(f"{tars[0]}: the photograph {twice} occurs twice")
 
     def _index(self, tar: Path) -> None:
-        images: dict[str, tuple[Path, int, int]] = {}
+        images: dict[str, Member] = {}
         captions: dict[str, tuple[str, ...]] = {}
-        try:
-            with tarfile.open(tar, "r:") as opened:
-                for member in opened:
-                    name, _, kind = member.name.rpartition(".")
-                    if kind == "jpg":
-                        images[name] = (tar, member.offset_data, member.size)
-                    elif kind == "json":
-                        file = opened.extractfile(member)
-                        captions[name] = _read_captions(
-                            tar, member.name, file.read() if file else b""
-                        )
-        except (OSError, tarfile.TarError) as error:
-            raise DataError(f"{tar}: cannot be read as a tar: {one_line(error)}") from error
-        for name, place in images.items():
+        for member in index_tar(tar):
+            name, _, kind = member.name.rpartition(".")
+            if kind == "jpg":
+                images[name] = member
+            elif kind == "json":
+                captions[name] = _read_captions(tar, member.name, read_member(tar, member))
+        for name, member in images.items():
             if name not in captions:
                 raise DataError(f"{tar}: {name}.jpg has no {name}.json")
             self.names.append(name)
             self.captions.append(captions[name])
-            self._places.append(place)
+            self._places.append((tar, member))
 
     def __len__(self) -> int:
         return len(self.names)
 
     def data(self, i: int) -> bytes:
         """The JPEG file of the `i`-th photograph."""
-        tar, offset, size = self._places[i]
-        try:
-            with tar.open("rb") as file:
-                file.seek(offset)
-                found = file.read(size)
-        except OSError as error:
-            raise DataError(f"{tar}: cannot be read: {one_line(error)}") from error
-        if len(found) != size:
-            raise DataError(f"{tar}: ends within {self.names[i]}.jpg")
-        return found
+        return read_member(*self._places[i])
 
     def image(self, i: int) -> Image.Image:
         """The `i`-th photograph, RGB.
@@ -129,8 +113,3 @@ def _read_captions(tar: Path, name: str, data: bytes) -> tuple[str, ...]:
     if not captions:
         raise DataError(f"{tar}: {name} has no caption")
     return tuple(captions)
-
-
-def one_line(error: BaseException) -> str:
-    """The text of an error, on one line."""
-    return " ".join(str(error).split()) or type(error).__name__

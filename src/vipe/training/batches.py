@@ -165,7 +165,12 @@ def _turns(clip: Clip, rng: random.Random) -> list[Turn]:
     by_kind: dict[str, list[Turn]] = {}
     for question in rng.sample(clip.questions, len(clip.questions)):
         by_kind.setdefault(question.kind, []).append(
-            Turn(question=question.text, answer=rng.choice(question.answers), kind=question.kind)
+            Turn(
+                question=question.text,
+                answer=rng.choice(question.answers),
+                kind=question.kind,
+                before=question.before,
+            )
         )
     kinds = sorted(rng.sample(list(by_kind), len(by_kind)), key=lambda kind: kind != "caption")
     longest = max(map(len, by_kind.values()), default=0)

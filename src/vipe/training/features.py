@@ -24,6 +24,7 @@ from torch import Tensor
 
 from vipe.data.clip import Clip, ClipSource
 from vipe.encoders import Encoder, encoder_config_to_dict
+from vipe.errors import ViPEError
 from vipe.frames import Frames
 
 _log = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class FeatureStore:
         folder.mkdir(parents=True, exist_ok=True)
         self._shards: list[Tensor] = []
         self._places: dict[str, tuple[int, int, int]] = {}
+        self._seconds: dict[str, list[float]] = {}
         for path in sorted(folder.glob("*.safetensors")):
             try:
                 self._read(path)
@@ -69,8 +71,16 @@ class FeatureStore:
 
     def clip(self, clip: Clip) -> tuple[Float[Tensor, "frames patches channels"], list[float]]:
         """Return the features of a clip's frames, `(T, N, C)`, and their seconds."""
-        parts = [self[shot.key][list(shot.index)] for shot in clip.shots]
-        return torch.cat(parts), [second for shot in clip.shots for second in shot.seconds]
+        features: list[Tensor] = []
+        seconds: list[float] = []
+        for shot in clip.shots:
+            if shot.index:
+                features.append(self[shot.key][list(shot.index)])
+                seconds += shot.seconds
+            else:
+                features.append(self[shot.key])
+                seconds += _following(seconds, self._seconds[shot.key])
+        return torch.cat(features), seconds
 
     def add(
         self,
@@ -81,7 +91,7 @@ class FeatureStore:
         entries_per_shard: int = 256,
         workers: int = 1,
         progress: Callable[[int, int], None] | None = None,
-    ) -> None:
+    ) -> dict[str, ViPEError]:
         """Encode what is not there yet.
 
         Args:
@@ -91,19 +101,40 @@ class FeatureStore:
             entries_per_shard: Entries between two writes.
             workers: Threads that render ahead of the encoder.
             progress: Called with the entries done and the entries in all.
+
+        Returns:
+            The entries that cannot be read, with the reasons.
         """
         wanted = list(dict.fromkeys(source.keys() if keys is None else keys))
         missing = [key for key in wanted if key not in self]
         done = len(wanted) - len(missing)
+        unread: dict[str, ViPEError] = {}
+        times: dict[str, list[float]] = {}
+
+        def render(key: str) -> Frames | None:
+            try:
+                frames = source.render(key)
+            except ViPEError as error:
+                unread[key] = error
+                return None
+            times[key] = frames.seconds.tolist()
+            return frames
+
         with ThreadPoolExecutor(workers) as pool:
             for start in range(0, len(missing), entries_per_shard):
                 shard = missing[start : start + entries_per_shard]
-                self._write(shard, encode_entries(pool.map(source.render, shard), encoder))
+                rendered = (frames for frames in pool.map(render, shard) if frames is not None)
+                features = encode_entries(rendered, encoder)
+                if read := [key for key in shard if key not in unread]:
+                    self._write(read, features, [times.pop(key) for key in read])
                 done += len(shard)
                 if progress:
                     progress(done, len(wanted))
+        return unread
 
-    def _write(self, keys: Sequence[str], features: Sequence[Tensor]) -> None:
+    def _write(
+        self, keys: Sequence[str], features: Sequence[Tensor], seconds: Sequence[list[float]]
+    ) -> None:
         name = hashlib.sha256("\n".join(keys).encode()).hexdigest()[:24]
         path = self.folder / f"{name}.safetensors"
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
@@ -112,7 +143,10 @@ class FeatureStore:
             save_file(
                 {"features": torch.cat(list(features)).half()},
                 temporary,
-                metadata={"keys": json.dumps(list(keys)), "counts": json.dumps(counts)},
+                metadata={
+                    name: json.dumps(values)
+                    for name, values in (("keys", keys), ("counts", counts), ("seconds", seconds))
+                },
             )
             temporary.replace(path)
         finally:
@@ -123,12 +157,23 @@ class FeatureStore:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata()
             self._shards.append(file.get_tensor("features"))
+        keys, counts = (json.loads(metadata[name]) for name in ("keys", "counts"))
         start = 0
-        for key, count in zip(
-            json.loads(metadata["keys"]), json.loads(metadata["counts"]), strict=True
-        ):
+        for key, count in zip(keys, counts, strict=True):
             self._places[key] = (len(self._shards) - 1, start, count)
             start += count
+        # Shards of before there were files have none, and their clips say when all is shown.
+        self._seconds |= zip(keys, json.loads(metadata.get("seconds", "[]")), strict=False)
+
+
+def _following(before: Sequence[float], own: Sequence[float]) -> list[float]:
+    """When the frames of an entry are shown after others; a picture is shown for a second."""
+    if not before:
+        return list(own)
+    if own[-1] == 0:
+        return [before[-1] + 1.0]
+    # Midpoints of equal parts: what was shown ends as far after the last as the first began.
+    return [before[-1] + before[0] + second for second in own]
 
 
 def encode_entries(entries: Iterable[Frames], encoder: Encoder) -> list[Tensor]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -15,7 +16,8 @@ from torch import nn
 from vipe.allocator import keep_freed_memory
 from vipe.backbones import load_language_model
 from vipe.data.clip import ClipSource
-from vipe.errors import RecipeError
+from vipe.data.records import RecordSource
+from vipe.errors import RecipeError, ViPEError
 from vipe.model_files import load_weights
 from vipe.perception import find_targets
 from vipe.tokens import VideoToTokens
@@ -30,12 +32,13 @@ from vipe.training.log import RunLog
 from vipe.training.methods import Method, ReadsTokens, WritesWeights
 from vipe.training.optimizer import learning_rate, make_optimizer, set_learning_rate
 from vipe.training.packing import Packer
-from vipe.training.recipe import Recipe
+from vipe.training.recipe import Recipe, Source
 from vipe.vision import VideoToWeights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+_log = logging.getLogger(__name__)
 _COUNTED_STEPS = 200
 
 
@@ -145,14 +148,20 @@ def build(recipe: Recipe, observer: Observer) -> Run:
     config = recipe.config
     encoder = config.encoder.build()
     features = FeatureStore.for_encoder(recipe.cache or user_cache_path("vipe"), encoder)
-    sources = [share.source.build(recipe.data) for share in recipe.sources]
-    held_out = {name: source.build(recipe.data) for name, source in recipe.held_out.sources.items()}
+
+    def opened(source: Source) -> ClipSource:
+        return source.build(recipe.data, frames=config.frames, size=encoder.image_size)
+
+    sources = [opened(share.source) for share in recipe.sources]
+    held_out = {name: opened(source) for name, source in recipe.held_out.sources.items()}
     count = recipe.held_out.clips
     for source in sources:
-        features.add(source, encoder, progress=observer.encoding)
+        _check(source, features.add(source, encoder, progress=observer.encoding))
     for source in held_out.values():
-        keys = {shot.key for i in range(count) for shot in source.clip(i % len(source)).shots}
-        features.add(source, encoder, keys=sorted(keys), progress=observer.encoding)
+        shown = [source.clip(i % len(source)) for i in range(count)]
+        keys = sorted({shot.key for clip in shown for shot in clip.shots})
+        unread = features.add(source, encoder, keys=keys, progress=observer.encoding)
+        _check(source, unread)
 
     model, tokenizer = load_language_model(config.language_model)
     torch.manual_seed(recipe.seed)
@@ -186,6 +195,16 @@ def build(recipe: Recipe, observer: Observer) -> Run:
         gist=batches(sources, [replace(phases[0], steps=None)]),
         held_out={name: batches([source]) for name, source in held_out.items()},
     )
+
+
+def _check(source: ClipSource, unread: Mapping[str, ViPEError]) -> None:
+    """Leave out what cannot be read where files were given, and say how much; else stop."""
+    if isinstance(source, RecordSource):
+        source.leave_out(unread)
+        if report := source.report():
+            _log.warning("%s", report)
+    elif unread:
+        raise next(iter(unread.values()))
 
 
 def _method(recipe: Recipe, model: PreTrainedModel, channels: int, batches: Batches) -> Method:

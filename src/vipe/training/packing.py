@@ -13,13 +13,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from vipe.chat import prompt_ids
+from vipe.chat import Message, prompt_ids
 from vipe.errors import DataError, RecipeError
 from vipe.training.alignment import AskedWords, Bag
 
@@ -32,11 +33,12 @@ _PREFIX, _PADDING = 0, -1
 
 @dataclass(frozen=True, kw_only=True)
 class Turn:
-    """One question with the answer that is trained."""
+    """One question with the answer that is trained, and what was said before it."""
 
     question: str
     answer: str
     kind: str
+    before: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,8 +130,15 @@ class Packer:
         self._prompt = lru_cache(maxsize=100_000)(self._tokenise_prompt)
         self._answer = lru_cache(maxsize=100_000)(self._tokenise_answer)
 
-    def _tokenise_prompt(self, question: str) -> tuple[int, ...]:
-        ids = prompt_ids(self.tokenizer, question)
+    def _tokenise_prompt(
+        self, question: str, before: tuple[tuple[str, str], ...]
+    ) -> tuple[int, ...]:
+        said = [text for exchange in before for text in exchange]
+        messages = [
+            Message(role=role, content=text)
+            for role, text in zip(cycle(("user", "assistant")), [*said, question], strict=False)
+        ]
+        ids = prompt_ids(self.tokenizer, messages)
         if ids[: len(self.prefix)] != self.prefix:
             raise DataError(f"question {question!r}: its first letters join the chat template's")
         return tuple(ids[len(self.prefix) :])
@@ -184,7 +193,7 @@ class Packer:
         rows.turn[row, :first] = _PREFIX
         at, packed = first, []
         for turn in turns:
-            prompt, answer = self._prompt(turn.question), self._answer(turn.answer)
+            prompt, answer = self._prompt(turn.question, turn.before), self._answer(turn.answer)
             ids = torch.tensor(prompt + answer[:-1])
             end = at + len(ids)
             if end > self.length:

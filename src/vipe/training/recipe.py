@@ -44,7 +44,7 @@ class Scenes(_Part):
     styles: tuple[str, ...] = ("openmoji", "fluent")
     passes: int = Field(default=1, ge=1)
 
-    def build(self, data: Path) -> ClipSource:
+    def build(self, data: Path, *, frames: int = 8, size: int = 224) -> ClipSource:
         """Open the source; paths are relative to the data folder."""
         from vipe.data.photographs import photograph_images
         from vipe.data.scene_sampling import scene_kind
@@ -54,11 +54,12 @@ class Scenes(_Part):
         if self.kinds is not None:
             seeds = [seed for seed in seeds if scene_kind(seed) in self.kinds]
         if self.photographs is None:
-            return SceneSource(seeds, styles=self.styles, passes=self.passes)
+            return SceneSource(seeds, size=size, styles=self.styles, passes=self.passes)
         tars = matching(data, self.photographs)
         name = Path(self.photographs).parent.name + "-" + Path(self.photographs).stem.rstrip("-*")
         return SceneSource(
             seeds,
+            size=size,
             styles=self.styles,
             photographs=photograph_images(tars),
             photographs_name=name,
@@ -72,11 +73,11 @@ class SceneJoins(Scenes):
     kind: Literal["scene_joins"] = "scene_joins"  # type: ignore[assignment]
     clips: int = 5000
 
-    def build(self, data: Path) -> ClipSource:
+    def build(self, data: Path, *, frames: int = 8, size: int = 224) -> ClipSource:
         """Open the source; paths are relative to the data folder."""
         from vipe.data.scene_joins import SceneJoins as Source
 
-        return Source(super().build(data), self.clips)  # type: ignore[arg-type]
+        return Source(super().build(data, size=size), self.clips)  # type: ignore[arg-type]
 
 
 class Photographs(_Part):
@@ -88,19 +89,58 @@ class Photographs(_Part):
     sequences: float = 0.2
     seed: int = 0
 
-    def build(self, data: Path) -> ClipSource:
+    def build(self, data: Path, *, frames: int = 8, size: int = 224) -> ClipSource:
         """Open the source; paths are relative to the data folder."""
         from vipe.data.photographs import PhotographSource
 
         return PhotographSource(
             matching(data, self.tars),
             seed=self.seed,
+            size=size,
             moving=self.moving,
             sequences=self.sequences,
         )
 
 
-Source = Annotated[Scenes | SceneJoins | Photographs, Field(discriminator="kind")]
+class Conversations(_Part):
+    """Videos and pictures with conversations (LLaVA's JSON) or questions (JSONL).
+
+    Attributes:
+        files: The JSON or JSONL files.
+        folder: Where what they show lies; each file's own folder unless given.
+    """
+
+    kind: Literal["conversations"] = "conversations"
+    files: str
+    folder: str | None = None
+
+    def build(self, data: Path, *, frames: int = 8, size: int = 224) -> ClipSource:
+        """Open the source; paths are relative to the data folder."""
+        from vipe.data.conversations import read_conversations
+        from vipe.data.records import RecordSource
+
+        folder = None if self.folder is None else data / self.folder
+        records = read_conversations(matching(data, self.files), folder)
+        return RecordSource(records, frames=frames, size=size)
+
+
+class WebDataset(_Part):
+    """Videos and pictures in WebDataset tars, with captions, questions or conversations."""
+
+    kind: Literal["webdataset"] = "webdataset"
+    tars: str
+
+    def build(self, data: Path, *, frames: int = 8, size: int = 224) -> ClipSource:
+        """Open the source; paths are relative to the data folder."""
+        from vipe.data.records import RecordSource
+        from vipe.data.webdataset import read_tars
+
+        return RecordSource(read_tars(matching(data, self.tars)), frames=frames, size=size)
+
+
+Source = Annotated[
+    Scenes | SceneJoins | Photographs | Conversations | WebDataset, Field(discriminator="kind")
+]
 
 
 class Share(_Part):
