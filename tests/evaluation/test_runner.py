@@ -83,6 +83,29 @@ def test_each_answer_is_the_one_given_alone_and_each_video_is_seen_once(
     assert reports == sorted(reports)
 
 
+def test_captions_are_searched_for_and_other_answers_are_not(
+    tiny_vipe: ViPE, rows: list[Row], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captions = [
+        replace(row, accept=(), references=("a dog",)) for row in rows if row.kind == "caption"
+    ]
+    asked = [*captions, *(row for row in rows if row.kind != "caption")]
+    alone = [
+        tiny_vipe.ask(
+            tiny_vipe.see(row.video),
+            row.question,
+            decoding=Decoding(max_new_tokens=6, num_beams=4 if row.references else 1),
+        )
+        for row in asked
+    ]
+    for batch in (24, 5, 3):
+        monkeypatch.setattr(runner, "BATCH", batch)
+        assert evaluate(tiny_vipe, asked, max_new_tokens=6, beams=4).answers == alone
+    greedy = evaluate(tiny_vipe, asked, max_new_tokens=6, beams=1).answers
+    assert greedy[len(captions) :] == alone[len(captions) :]
+    assert greedy != alone
+
+
 def test_settings_reach_the_video(
     tiny_vipe: ViPE, rows: list[Row], monkeypatch: pytest.MonkeyPatch
 ) -> None:

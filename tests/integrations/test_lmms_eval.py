@@ -185,6 +185,13 @@ def test_rows_become_a_task_and_those_with_options_another(data: Path, tmp_path:
     assert [len(documents(free)), len(documents(choice))] == [9, 3]
 
 
+def test_captions_are_searched_for_as_in_eval(data: Path, tmp_path: Path) -> None:
+    captions = [line for line in data.read_text().splitlines() if '"references"' in line]
+    (data.parent / "captions.jsonl").write_text("\n".join(captions))
+    write_tasks(data.parent / "captions.jsonl", tmp_path, name="captions")
+    assert settings_of(tmp_path / "captions.yaml")["generation_kwargs"]["num_beams"] == 3
+
+
 def test_a_task_names_functions_that_there_are(data: Path, tmp_path: Path) -> None:
     write_tasks(data, tmp_path, name="mine")
     settings = settings_of(tmp_path / "mine.yaml")

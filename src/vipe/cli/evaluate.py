@@ -15,6 +15,7 @@ import typer
 from vipe.cli import options
 from vipe.cli.source import check_exist, load_any_model
 from vipe.errors import DataError
+from vipe.evaluation.rows import CAPTION_BEAMS
 from vipe.progress import progress
 
 if TYPE_CHECKING:
@@ -38,6 +39,14 @@ def evaluate(
     ] = None,
     frames: options.FrameCount = None,
     merge_ratio: options.MergeRatio = None,
+    beams: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Beams of the search for captions (rows with references); 1 for none.",
+        ),
+    ] = CAPTION_BEAMS,
     answers: Annotated[
         Path | None,
         typer.Option(metavar="FILE.jsonl", help="Keep the answers here.", show_default=False),
@@ -62,6 +71,7 @@ def evaluate(
             asked,
             frames=frames,
             merge_ratio=merge_ratio,
+            beams=beams,
             progress=lambda done, total: bar.show("seeing and asking", done, total),
         )
         keep(results)

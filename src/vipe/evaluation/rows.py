@@ -14,6 +14,9 @@ from pathlib import Path
 
 from vipe.errors import DataError
 
+CAPTION_BEAMS = 3
+"""Of the search for an answer that is scored against references, as is the rule for captions."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:

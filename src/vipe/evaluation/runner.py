@@ -9,7 +9,7 @@ from typing import Any
 
 from vipe.errors import VideoError
 from vipe.evaluation.metrics import Summary, summarise
-from vipe.evaluation.rows import Row
+from vipe.evaluation.rows import CAPTION_BEAMS, Row
 from vipe.generation import Decoding
 from vipe.loading import Model
 
@@ -42,9 +42,10 @@ def evaluate(
     frames: int | None = None,
     merge_ratio: float | None = None,
     max_new_tokens: int = 40,
+    beams: int = CAPTION_BEAMS,
     progress: Callable[[int, int], None] | None = None,
 ) -> Results:
-    """Ask a model every row: greedily, or which of its options is likeliest.
+    """Ask a model every row: captions by beam search, other answers greedily or by options.
 
     Each video is seen once. The questions of several videos are decoded together, each with its
     own video's weights or tokens, those of one kind next to one another since their answers are
@@ -56,6 +57,8 @@ def evaluate(
         frames: Frames sampled from each video; the model's number unless given.
         merge_ratio: Share of visual tokens merged away; the model's unless given.
         max_new_tokens: The longest answer.
+        beams: Beams of the search for answers to rows with references, scored as captions; 1 for
+            the likeliest token each time, which all other rows get.
         progress: Called with (done, total), of videos seen and rows answered together.
 
     Returns:
@@ -71,7 +74,8 @@ def evaluate(
         if not video.exists():
             raise VideoError(f"{video}: no such file or folder")
 
-    decoding = Decoding(max_new_tokens=max_new_tokens)
+    greedy = Decoding(max_new_tokens=max_new_tokens)
+    search = Decoding(max_new_tokens=max_new_tokens, num_beams=beams)
     answers: dict[int, str] = {}
     waiting: list[tuple[int, Any]] = []
 
@@ -81,15 +85,20 @@ def evaluate(
 
     def answer(seen: int) -> None:
         waiting.sort(key=lambda item: (rows[item[0]].kind, len(rows[item[0]].question)))
-        for start in range(0, len(waiting), BATCH):
-            part = waiting[start : start + BATCH]
-            texts = model.ask_batch(
-                [what for _, what in part],
-                [rows[place].question for place, _ in part],
-                decoding=decoding,
-            )
-            answers.update((place, text) for (place, _), text in zip(part, texts, strict=True))
-            report(seen)
+        for decoding, alike in (
+            (greedy, [item for item in waiting if not rows[item[0]].references]),
+            (search, [item for item in waiting if rows[item[0]].references]),
+        ):
+            size = max(1, BATCH // decoding.num_beams)
+            for start in range(0, len(alike), size):
+                part = alike[start : start + size]
+                texts = model.ask_batch(
+                    [what for _, what in part],
+                    [rows[place].question for place, _ in part],
+                    decoding=decoding,
+                )
+                answers.update((place, text) for (place, _), text in zip(part, texts, strict=True))
+                report(seen)
         waiting.clear()
 
     report(0)
