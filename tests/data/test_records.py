@@ -80,6 +80,7 @@ def test_what_is_left_out_is_named_and_counted(
     assert [asked(clips.clip(i)) for i in range(len(clips))] == [["1?"]]
     assert caplog.messages[1:] == ["3: b.png is torn: skipped", "4: b.png is torn: skipped"]
     assert clips.report() == "the set: 3 of 4 records are skipped"
+    assert len(clips.keys()) == 1, "what is left out is not read again"
     with pytest.raises(DataError, match=r"^the set: none of 4 records can be trained on: 2: "):
         clips.leave_out({clips.clip(0).shots[0].key: VideoError("film.mp4 is torn")})
 

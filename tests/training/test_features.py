@@ -9,7 +9,7 @@ import torch
 
 import tiny
 from vipe.data.clip import Clip, Shot
-from vipe.errors import VideoError
+from vipe.errors import VideoError, ViPEError
 from vipe.frames import Frames
 from vipe.training import features
 from vipe.training.features import FeatureStore, encode_entries
@@ -169,7 +169,8 @@ class Torn(tiny.ColourClips):
 
 def test_what_cannot_be_read_is_told_and_the_rest_is_encoded(tmp_path: Path) -> None:
     source, store = Torn(), FeatureStore(tmp_path)
-    unread = store.add(source, tiny.ColourEncoder(), entries_per_shard=2)
+    unread: dict[str, ViPEError] = {}
+    store.add(source, tiny.ColourEncoder(), entries_per_shard=2, unread=unread)
     assert {key: str(error) for key, error in unread.items()} == {
         f"plain/{name}": f"plain/{name} is torn" for name in ("red", "green", "black")
     }
@@ -178,7 +179,11 @@ def test_what_cannot_be_read_is_told_and_the_rest_is_encoded(tmp_path: Path) -> 
         for key in ("plain/blue", "plain/white", "plain/yellow"):
             wanted = tiny.ColourEncoder().encode(source.render(key)).features.half()
             assert torch.equal(store[key], wanted)
-    assert store.add(tiny.ColourClips(), tiny.ColourEncoder()) == {}
+
+
+def test_what_cannot_be_read_stops_who_does_not_expect_it(tmp_path: Path) -> None:
+    with pytest.raises(VideoError, match="plain/red is torn"):
+        FeatureStore(tmp_path).add(Torn(), tiny.ColourEncoder())
 
 
 class Timed(tiny.ColourClips):

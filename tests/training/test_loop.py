@@ -377,7 +377,7 @@ def test_heads_have_a_learning_rate_of_their_own() -> None:
 def test_files_are_trained_on_and_broken_ones_are_named_counted_and_skipped(
     make: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for name in ("red", "blue"):
+    for name in ("red", "blue", "green", "white"):
         Image.new("RGB", (20, 20), name).save(tmp_path / f"{name}.png")
     (tmp_path / "torn.png").write_bytes((tmp_path / "red.png").read_bytes()[:30])
     turns = [{"from": "human", "value": "<image>\nWhat colour?"}, {"from": "gpt", "value": "red"}]
@@ -386,6 +386,8 @@ def test_files_are_trained_on_and_broken_ones_are_named_counted_and_skipped(
         for name in ("red", "torn", "blue", "absent")
     ]
     (tmp_path / "train.json").write_text(json.dumps([*entries, {"image": "red.png"}]))
+    held = [{"image": f"{name}.png", "caption": "a film"} for name in ("green", "torn", "white")]
+    (tmp_path / "val.jsonl").write_text("\n".join(map(json.dumps, held)))
     media.photographs(tmp_path / "shards" / "train-0.tar", ["one", "two", "three"])
     task = make(
         data=tmp_path,
@@ -393,13 +395,16 @@ def test_files_are_trained_on_and_broken_ones_are_named_counted_and_skipped(
             {"clips": 2, "source": {"kind": "conversations", "files": "*.json"}},
             {"clips": 2, "source": {"kind": "webdataset", "tars": "shards/*.tar"}},
         ],
-        held_out={"clips": 2, "sources": {"t": {"kind": "webdataset", "tars": "shards/*.tar"}}},
+        held_out={"clips": 2, "sources": {"h": {"kind": "conversations", "files": "*.jsonl"}}},
         optimizer={"steps": 2},
     )
     told = Watching()
     assert (train(task, told) / "model.safetensors").is_file()
     assert set(told.losses) == {1, 2}
-    assert caplog.messages[-1] == f"{tmp_path}/train.json: 3 of 5 records are skipped"
+    assert f"{tmp_path}/train.json: 3 of 5 records are skipped" in caplog.messages
+    assert f"{tmp_path}/val.jsonl: 1 of 3 records are skipped" in caplog.messages
     named = [message for message in caplog.messages if message.endswith(": skipped")]
-    for fault in ("torn.png", "absent.png: No such file", "entry 5: has no 'conversations'"):
-        assert sum(fault in message for message in named) == 1
+    for fault in (
+        "entry 2: ", "torn.png", "absent.png: No such file", "entry 5: has no 'conversations'",
+    ):  # fmt: skip
+        assert sum(fault in message for message in named if "train.json" in message) == 1

@@ -92,8 +92,8 @@ class RecordSource:
         return self._clips[index]
 
     def keys(self) -> list[str]:
-        """A key for every file."""
-        return list(self._media)
+        """A key for every file that a clip shows."""
+        return list(dict.fromkeys(shot.key for clip in self._clips for shot in clip.shots))
 
     def render(self, key: str) -> Frames:
         """The frames of a file.

@@ -91,7 +91,8 @@ class FeatureStore:
         entries_per_shard: int = 256,
         workers: int = 1,
         progress: Callable[[int, int], None] | None = None,
-    ) -> dict[str, ViPEError]:
+        unread: dict[str, ViPEError] | None = None,
+    ) -> None:
         """Encode what is not there yet.
 
         Args:
@@ -101,21 +102,25 @@ class FeatureStore:
             entries_per_shard: Entries between two writes.
             workers: Threads that render ahead of the encoder.
             progress: Called with the entries done and the entries in all.
+            unread: Gets the entries that cannot be read, with the reasons.
 
-        Returns:
-            The entries that cannot be read, with the reasons.
+        Raises:
+            ViPEError: An entry cannot be read, and `unread` is None.
         """
         wanted = list(dict.fromkeys(source.keys() if keys is None else keys))
         missing = [key for key in wanted if key not in self]
         done = len(wanted) - len(missing)
-        unread: dict[str, ViPEError] = {}
+        failed: set[str] = set()
         times: dict[str, list[float]] = {}
 
         def render(key: str) -> Frames | None:
             try:
                 frames = source.render(key)
             except ViPEError as error:
+                if unread is None:
+                    raise
                 unread[key] = error
+                failed.add(key)
                 return None
             times[key] = frames.seconds.tolist()
             return frames
@@ -125,12 +130,11 @@ class FeatureStore:
                 shard = missing[start : start + entries_per_shard]
                 rendered = (frames for frames in pool.map(render, shard) if frames is not None)
                 features = encode_entries(rendered, encoder)
-                if read := [key for key in shard if key not in unread]:
+                if read := [key for key in shard if key not in failed]:
                     self._write(read, features, [times.pop(key) for key in read])
                 done += len(shard)
                 if progress:
                     progress(done, len(wanted))
-        return unread
 
     def _write(
         self, keys: Sequence[str], features: Sequence[Tensor], seconds: Sequence[list[float]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -17,6 +17,7 @@ from vipe.allocator import keep_freed_memory
 from vipe.backbones import load_language_model
 from vipe.data.clip import ClipSource
 from vipe.data.records import RecordSource
+from vipe.encoders import Encoder
 from vipe.errors import RecipeError, ViPEError
 from vipe.model_files import load_weights
 from vipe.perception import find_targets
@@ -154,14 +155,10 @@ def build(recipe: Recipe, observer: Observer) -> Run:
 
     sources = [opened(share.source) for share in recipe.sources]
     held_out = {name: opened(source) for name, source in recipe.held_out.sources.items()}
-    count = recipe.held_out.clips
     for source in sources:
-        _check(source, features.add(source, encoder, progress=observer.encoding))
+        _encode(source, None, features, encoder, observer)
     for source in held_out.values():
-        shown = [source.clip(i % len(source)) for i in range(count)]
-        keys = sorted({shot.key for clip in shown for shot in clip.shots})
-        unread = features.add(source, encoder, keys=keys, progress=observer.encoding)
-        _check(source, unread)
+        _encode(source, recipe.held_out.clips, features, encoder, observer)
 
     model, tokenizer = load_language_model(config.language_model)
     torch.manual_seed(recipe.seed)
@@ -197,14 +194,38 @@ def build(recipe: Recipe, observer: Observer) -> Run:
     )
 
 
-def _check(source: ClipSource, unread: Mapping[str, ViPEError]) -> None:
-    """Leave out what cannot be read where files were given, and say how much; else stop."""
-    if isinstance(source, RecordSource):
-        source.leave_out(unread)
-        if report := source.report():
-            _log.warning("%s", report)
-    elif unread:
-        raise next(iter(unread.values()))
+def _encode(
+    source: ClipSource,
+    clips: int | None,
+    features: FeatureStore,
+    encoder: Encoder,
+    observer: Observer,
+) -> None:
+    """Encode what a source's first clips show, or all of them, as far as it can be read.
+
+    Of files, those that cannot be read are left out, others take their places, and how many there
+    were is said.
+    """
+    files = source if isinstance(source, RecordSource) else None
+    while True:
+        unread: dict[str, ViPEError] = {}
+        features.add(
+            source,
+            encoder,
+            keys=None if clips is None else _shown(source, clips),
+            progress=observer.encoding,
+            unread=None if files is None else unread,
+        )
+        if files is None or not unread:
+            break
+        files.leave_out(unread)
+    if files is not None and (report := files.report()):
+        _log.warning("%s", report)
+
+
+def _shown(source: ClipSource, clips: int) -> list[str]:
+    found = [source.clip(i % len(source)) for i in range(clips)]
+    return sorted({shot.key for clip in found for shot in clip.shots})
 
 
 def _method(recipe: Recipe, model: PreTrainedModel, channels: int, batches: Batches) -> Method:
