@@ -50,6 +50,13 @@ def test_a_video_is_one_clip_with_all_that_is_asked_about_it(files: list[Path]) 
     assert clips.report() is None
 
 
+def test_a_picture_may_be_shown_twice(files: list[Path]) -> None:
+    _, a, b = files
+    clips = source(record("1", a, b, a))
+    first, second, third = (shot.key for shot in clips.clip(0).shots)
+    assert first == third != second
+
+
 def test_frames_are_spread_over_the_film_and_square(files: list[Path]) -> None:
     clips = source(record("1", *files))
     film, picture, _ = (clips.render(key) for key in clips.keys())  # noqa: SIM118

@@ -68,12 +68,12 @@ class RecordSource:
         asked: dict[tuple[str, ...], list[Record]] = {}
         for record in records.good:
             try:
-                media = {f"file/{medium.key}/{frames}": medium for medium in record.media}
+                keys = tuple(f"file/{medium.key}/{frames}" for medium in record.media)
             except VideoError as error:
                 records.skip(f"{record.where}: {error}")
                 continue
-            self._media |= media
-            asked.setdefault(tuple(media), []).append(record)
+            self._media |= zip(keys, record.media, strict=True)
+            asked.setdefault(keys, []).append(record)
         self._clips = [
             Clip(
                 shots=tuple(Shot(key=key) for key in keys),
