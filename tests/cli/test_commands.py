@@ -19,6 +19,7 @@ from vipe import Decoding, PerceptualWeights, ViPE, __version__
 from vipe.chat import prompt_ids
 from vipe.cli.ask import _prompt_positions
 from vipe.cli.see import folder_names
+from vipe.evaluation.rows import CAPTION_BEAMS
 from vipe.progress import TrainingProgress
 from vipe.training import loop
 from vipe.training.recipe import Recipe
@@ -231,12 +232,19 @@ def rows(clip: Path, tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.parametrize(("chosen", "beams"), [((), CAPTION_BEAMS), (("--beams", 1), 1)])
 def test_eval_ends_with_one_object_and_keeps_the_answers(
-    command: Command, model_folder: Path, saved_vipe: ViPE, rows: Path, tmp_path: Path
+    command: Command,
+    model_folder: Path,
+    saved_vipe: ViPE,
+    rows: Path,
+    tmp_path: Path,
+    chosen: tuple[str | int, ...],
+    beams: int,
 ) -> None:
     answers = tmp_path / "answers.jsonl"
     options = ("--model", model_folder, "--frames", 2, "--merge-ratio", 0.5)
-    done = command("eval", rows, *options, "--answers", answers)
+    done = command("eval", rows, *options, *chosen, "--answers", answers)
     assert (done.status, done.err) == (0, "")
     summary = json.loads(done.out.splitlines()[-1])
     assert list(summary) == ["n", "accuracy", "by_kind", "bleu1", "bleu4", "rouge_l", "cider"]
@@ -246,7 +254,8 @@ def test_eval_ends_with_one_object_and_keeps_the_answers(
     kept = [json.loads(line) for line in answers.read_text(encoding="utf-8").splitlines()]
     seen = saved_vipe.see(tmp_path / "clip.mp4", frames=2, merge_ratio=0.5)
     for record in kept:
-        expected = saved_vipe.ask(seen, record["question"], decoding=decoding(40))
+        searched = Decoding(max_new_tokens=40, num_beams=beams if "references" in record else 1)
+        expected = saved_vipe.ask(seen, record["question"], decoding=searched)
         assert record["answer"] == expected
     verdicts = [record["right"] for record in kept]
     assert verdicts[2] is None
