@@ -6,5 +6,6 @@ scenes, scene_*          generated scenes: sampled, drawn, asked about, joined, 
 photographs, photograph_*  captioned photographs as clips
 media, records           videos and pictures in files or tars as clips
 conversations, webdataset  what people have them in: LLaVA's JSON, rows, tars
+text                     reading JSON and JSONL files
 captions, caption_*, presence  questions made from captions by rules
 """

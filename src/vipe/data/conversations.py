@@ -19,6 +19,7 @@ from typing import Any
 from vipe.data.clip import Question
 from vipe.data.media import Medium
 from vipe.data.records import Record, Records, conversation
+from vipe.data.text import numbered_lines, read_text
 from vipe.errors import DataError
 
 _MARK = re.compile(r"\s*<(?:image|video)>\s*")
@@ -115,16 +116,9 @@ def _turns(found: Any, where: str) -> list[tuple[str, str]]:
 
 def _objects(path: Path) -> list[tuple[str, Any]]:
     """The entries of the file, each with the place that messages name; a broken line is None."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise DataError(f"{path}: not a text file in UTF-8") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    text = read_text(path)
     if path.suffix == ".jsonl":
-        # Not str.splitlines(): it also breaks at U+2028 and its like, which JSON strings may hold.
-        lines = enumerate(text.split("\n"), start=1)
-        return [(f"{path}, line {i}", _parsed(line)) for i, line in lines if line.strip()]
+        return [(where, _parsed(line)) for where, line in numbered_lines(path, text)]
     found = _parsed(text)
     if not isinstance(found, list):
         raise DataError(f"{path}: not a JSON list of conversations")

@@ -12,6 +12,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from vipe.data.text import numbered_lines, read_text
 from vipe.errors import DataError
 
 CAPTION_BEAMS = 3
@@ -66,18 +67,8 @@ def read_objects(path: Path) -> list[tuple[dict[str, object], str]]:
     Raises:
         DataError: The file is missing, not UTF-8, empty, or a line is not a JSON object.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise DataError(f"{path}: not a text file in UTF-8") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-    # Not str.splitlines(): it also breaks at U+2028 and its like, which JSON strings may hold.
-    found = [
-        (_object(line, f"{path}, line {number}"), f"{path}, line {number}")
-        for number, line in enumerate(text.split("\n"), start=1)
-        if line.strip()
-    ]
+    lines = numbered_lines(path, read_text(path))
+    found = [(_object(line, where), where) for where, line in lines]
     if not found:
         raise DataError(f"{path}: holds no rows")
     return found
