@@ -129,8 +129,16 @@ class ColourClips:
         first = shown[0]
         questions = (
             Question(text="What colour is it?", answers=(first, f"It is {first}"), kind="colour"),
-            Question(text=f"Is it {first}?", answers=("yes",), kind="presence", accept=("yes",)),
-            Question(text="Is it pink?", answers=("no",), kind="presence", accept=("no",)),
+            Question(
+                text=f"Is it {first}?",
+                answers=("yes",),
+                kind="presence",
+                accept=("yes",),
+                about=first,
+            ),
+            Question(
+                text="Is it pink?", answers=("no",), kind="presence", accept=("no",), about="pink"
+            ),
             Question(text="Describe it.", answers=(f"a {first} film",), kind="caption"),
             Question(text="Which pass?", answers=(str(epoch),), kind="pass"),
         )

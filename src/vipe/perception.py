@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vipe.binding import Binding
 from vipe.errors import ModelError
 from vipe.injection import PerceptualQueries
 from vipe.layers import CrossBlock, VideoNorm
@@ -41,6 +42,8 @@ class PerceptionConfig:
         targets: Names of the linear modules that are updated, in every layer.
         layers: Which layers, by number; None for all.
         factor: Which factor the video decides; the other is static and learned.
+        binding: Whether B, where the video decides it alone, also binds the gists
+            (`vipe.binding`).
     """
 
     width: int = 384
@@ -51,6 +54,7 @@ class PerceptionConfig:
     targets: tuple[str, ...] = ("o_proj", "down_proj")
     layers: tuple[int, ...] | None = None
     factor: Factor = "B"
+    binding: bool = True
 
     def __post_init__(self) -> None:
         if min(self.width, self.heads) < 1 or self.width % self.heads:
@@ -150,9 +154,18 @@ class Perception(nn.Module):
                 if factor in config.factor
             }
         )
+        self.binding = None
         if self.heads_B is not None:
             for parameter in self.heads_B.parameters():
                 nn.init.zeros_(parameter)
+            if config.binding and config.factor == "B":
+                self.binding = Binding(
+                    [size[1] for size in self.targets.values()],
+                    [_kind(target) for target in self.targets],
+                    width=config.width,
+                    rank=config.rank,
+                    gists=gists,
+                )
 
     def _heads(self, side: int) -> nn.ModuleDict:
         """One head for each kind of module, shared by the layers: d → features · r."""
@@ -172,7 +185,7 @@ class Perception(nn.Module):
 
     def forward(self, queries: PerceptualQueries) -> PerceptualWeights:
         """Return the weights of a batch of videos: the decided factor is `(b, …)`."""
-        return self.decide(self.read(queries))
+        return self.decide(self.read(queries), queries.gists)
 
     def read(self, queries: PerceptualQueries) -> Float[Tensor, "b s d"]:
         """Return what each slot read of the videos, of unit variance over videos."""
@@ -181,8 +194,8 @@ class Perception(nn.Module):
             x = block(x, queries.values, queries.key_bias)
         return self.norm(x)
 
-    def decide(self, x: Float[Tensor, "b s d"]) -> PerceptualWeights:
-        """Turn what the slots read into weights."""
+    def decide(self, x: Float[Tensor, "b s d"], gists: Float[Tensor, "b g d"]) -> PerceptualWeights:
+        """Turn what the slots read, and what is bound of the gists, into weights."""
         rank = self.config.rank
         A: dict[str, Tensor] = {}
         B: dict[str, Tensor] = {}
@@ -198,6 +211,9 @@ class Perception(nn.Module):
             if self.heads_B is not None:
                 decided = self.heads_B[kind](chosen).unflatten(-1, (-1, rank)).unbind(1)
                 B |= dict(zip([names[i] for i in slots], decided, strict=True))
+        if self.binding is not None:
+            for place, bound in self.binding(gists).items():
+                B[names[place]] = B[names[place]] + bound
         static = {target: self.static[target.replace(".", "-")] for target in names if self.static}
         for name, shifted in (("A", A), ("B", B)):
             for target in shifted:
@@ -205,6 +221,22 @@ class Perception(nn.Module):
         return PerceptualWeights(
             A={t: (A or static)[t] for t in names},
             B={t: (B or static)[t] for t in names},
+            alpha=self.config.alpha,
+            base_model=self.language_model,
+        )
+
+    def static_weights(self) -> PerceptualWeights:
+        """Return what is alike for all videos: a static LoRA of each layer.
+
+        Raises:
+            ValueError: The video decides both factors, or A.
+        """
+        if self.config.factor != "B":
+            raise ValueError(f"with factor {self.config.factor} no A is shared by all videos")
+        keys = {target: target.replace(".", "-") for target in self.targets}
+        return PerceptualWeights(
+            A={target: self.static[key] for target, key in keys.items()},
+            B={target: self.shift[f"B-{key}"] for target, key in keys.items()},
             alpha=self.config.alpha,
             base_model=self.language_model,
         )

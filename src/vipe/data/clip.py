@@ -45,6 +45,7 @@ class Question:
         accept: For evaluation, words of which any one in an answer makes it right
             ("yes" and "no" must come first). Empty for captions that are scored by references.
         before: The turns of the conversation before it, questions and answers.
+        about: The thing whose presence is asked for, as the question names it; else empty.
     """
 
     text: str
@@ -52,6 +53,7 @@ class Question:
     kind: str
     accept: tuple[str, ...] = ()
     before: tuple[tuple[str, str], ...] = ()
+    about: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -118,8 +118,9 @@ def things_in(captions: Sequence[Sequence[str]]) -> tuple[dict[int, int], frozen
 
 def _question(thing: int, answer: str, rng: random.Random) -> Question:
     (phrase,) = rng.choices(_PHRASES, _PHRASE_WEIGHTS)
-    text = phrase.format(THINGS[thing].name).replace("Is there people", "Are there people")
-    return Question(text=text, answers=(answer,), kind="presence", accept=(answer,))
+    name = THINGS[thing].name
+    text = phrase.format(name).replace("Is there people", "Are there people")
+    return Question(text=text, answers=(answer,), kind="presence", accept=(answer,), about=name)
 
 
 def _draw(weights: Float32[np.ndarray, " things"], rng: random.Random) -> int | None:

@@ -122,7 +122,7 @@ def _yes_or_no(rng: Generator, thing: str, many: bool, yes: bool) -> Question:
     are = "are" if many else "is"
     full = f"Yes, there {are} {thing}." if yes else f"No, there {are} no {bare(thing)}."
     short = "yes" if yes else "no"
-    return Question(text=text, answers=(short, full), kind="presence", accept=(short,))
+    return Question(text=text, answers=(short, full), kind="presence", accept=(short,), about=thing)
 
 
 def _name(rng: Generator, scene: Scene) -> list[Question]:

@@ -170,6 +170,7 @@ def _turns(clip: Clip, rng: random.Random) -> list[Turn]:
                 answer=rng.choice(question.answers),
                 kind=question.kind,
                 before=question.before,
+                about=question.about,
             )
         )
     kinds = sorted(rng.sample(list(by_kind), len(by_kind)), key=lambda kind: kind != "caption")

@@ -130,6 +130,34 @@ class TrainingLanguageModel(nn.Module):
         trained = labels != IGNORE
         return self.head(hidden[trained]).float(), labels[trained]
 
+    @torch.no_grad()
+    def codes(
+        self, input_ids: Int[Tensor, "b t"], weights: PerceptualWeights
+    ) -> Float[Tensor, "b t s r"]:
+        """Return what every target's A reads of some prompts: `A x`, in the targets' order.
+
+        Args:
+            input_ids: Padded on the right.
+            weights: One update for all, which is attached.
+        """
+        found: dict[str, Tensor] = {}
+
+        def record(target: str, x: Tensor) -> None:
+            found[target] = x @ weights.factors(target)[0].to(x).mT
+
+        hooks = [
+            layer.register_forward_pre_hook(lambda _, args, target=target: record(target, args[0]))
+            for target, layer in self._targets.items()
+        ]
+        try:
+            # Hooks that come after a layer was compiled are not seen.
+            with torch.compiler.set_stance("force_eager"), self.attached(weights):
+                self.body(input_ids=input_ids.to(self.head.weight.device), use_cache=False)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return torch.stack([found[target] for target in weights.targets], dim=2)
+
 
 class FrozenLinear(nn.Module):
     """A frozen linear layer, in int8 or as it was, with a low-rank update beside it.

@@ -100,7 +100,8 @@ class WritesWeights:
         alignment, module = self.alignment, self.module
         if step < alignment.gist_steps:
             return self._gist(batch, 1.0)
-        slots = module.perception.read(module.injection(batch.tokens))
+        queries = module.injection(batch.tokens)
+        slots = module.perception.read(queries)
         values: dict[str, float] = {}
         loss = slots.new_zeros(())
         if step < alignment.before or alignment.weight > 0:
@@ -111,7 +112,7 @@ class WritesWeights:
         if step < alignment.before:
             loss.backward()
             return values
-        with self.language.attached(module.perception.decide(slots)):
+        with self.language.attached(module.perception.decide(slots, queries.gists)):
             logits, labels = self.language(batch.rows)
             answered, weighted = _answer_losses(logits, labels, batch)
             (alignment.weight * loss + weighted).backward()
@@ -149,7 +150,7 @@ class WritesWeights:
             values["question_loss"] = readers.question_loss(slots, batch.asked).item()
         if steps <= alignment.before:
             return values, None
-        with self.language.attached(self.module.perception.decide(slots)):
+        with self.language.attached(self.module.perception.decide(slots, queries.gists)):
             logits, labels = self.language(batch.rows)
         return values | {"loss": F.cross_entropy(logits, labels).item()}, logits.argmax(
             -1
