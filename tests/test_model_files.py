@@ -25,7 +25,7 @@ def module(width: int = 5) -> nn.Module:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "runs" / "model"
-    save_model(folder, CONFIG, module())
+    save_model(folder, CONFIG, module().state_dict())
     return folder
 
 
@@ -35,7 +35,7 @@ def names(folder: Path) -> list[str]:
 
 def test_there_and_back_rounded_to_bfloat16(tmp_path: Path) -> None:
     saved, loaded, folder = module(), module(), tmp_path / "new" / "model"
-    save_model(folder, CONFIG, saved)
+    save_model(folder, CONFIG, saved.state_dict())
     assert names(folder) == ["config.json", "model.safetensors"]
     assert names(folder.parent) == ["model"]
     assert read_config(folder) == CONFIG
@@ -44,7 +44,7 @@ def test_there_and_back_rounded_to_bfloat16(tmp_path: Path) -> None:
         assert value.dtype == torch.float32
         assert torch.equal(value, saved.state_dict()[name].bfloat16().float())
     # What was loaded is saved without a further loss.
-    save_model(folder, CONFIG, loaded)
+    save_model(folder, CONFIG, loaded.state_dict())
     load_weights(str(folder), CONFIG, saved)
     assert all(torch.equal(v, loaded.state_dict()[k]) for k, v in saved.state_dict().items())
     assert names(folder.parent) == ["model"]
@@ -60,14 +60,14 @@ def test_a_failed_save_leaves_the_folder_as_it_was(
 
     monkeypatch.setattr(model_files, "save", full)
     with pytest.raises(OSError, match="no space"):
-        save_model(folder, CONFIG, module())
+        save_model(folder, CONFIG, module().state_dict())
     monkeypatch.undo()
     rename = Path.rename
     monkeypatch.setattr(
         Path, "rename", lambda p, to: full() if p.suffix == ".tmp" else rename(p, to)
     )
     with pytest.raises(OSError, match="no space"):
-        save_model(folder, CONFIG, module())
+        save_model(folder, CONFIG, module().state_dict())
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert names(folder.parent) == ["model"]
 

@@ -10,7 +10,7 @@ from time import monotonic, sleep
 import pytest
 
 from vipe import progress as module
-from vipe.progress import TrainingProgress, progress
+from vipe.progress import TrainingProgress, first_process, progress
 
 
 class Terminal(io.StringIO):
@@ -30,6 +30,23 @@ def test_short_work_is_silent() -> None:
         for done in range(50):
             bar.show("working", done, 50)
     assert stderr.getvalue() == ""
+
+
+def test_of_several_processes_the_first_shows_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    assert first_process()
+    monkeypatch.setenv("RANK", "0")
+    assert first_process()
+    monkeypatch.setenv("RANK", "1")
+    assert not first_process()
+    with progress(shown=first_process()) as bar:
+        bar.show("working", 1, 2)
+        bar.note("a line")
+        bar.result("a result")
+    assert capsys.readouterr() == ("", "")
 
 
 def test_long_work_is_told_in_lines_that_differ(monkeypatch: pytest.MonkeyPatch) -> None:

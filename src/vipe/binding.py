@@ -1,8 +1,8 @@
-"""Stage 5 of the flow, beside the slots' heads: what is known of each part, bound by outer products.
+"""Stage 5 of the flow, beside the slots' heads: what is known of each part, as outer products.
 
 A layer's update is an associative memory: `B A x` compares what the language model asks (its code
-`A x`, r numbers) with keys, and writes the values of those that match. Here the gists of a video and
-of its parts are the items of that memory, after fast weights (Schlag, Irie and Schmidhuber, "Linear
+`A x`, r numbers) with keys, and writes the values of those that match. Here the gists of a video
+and of its parts are the items of that memory, after fast weights (Schlag, Irie and Schmidhuber, "Linear
 Transformers Are Secretly Fast Weight Programmers", ICML 2021, eq. 4) and what is known of how facts
 lie in a language model (Meng et al., "Locating and Editing Factual Associations in GPT", NeurIPS
 2022, §3.1):

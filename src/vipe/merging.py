@@ -72,6 +72,15 @@ class VisualTokens:
             duration=self.duration,
         )
 
+    def to(self, device: torch.device | str) -> VisualTokens:
+        """Move to another device."""
+        return VisualTokens(
+            features=self.features.to(device),
+            size=self.size.to(device),
+            centre=self.centre.to(device),
+            duration=self.duration.to(device),
+        )
+
     @staticmethod
     def batch(items: list[VisualTokens]) -> VisualTokens:
         """Put videos of different token counts into one batch, padded to the longest."""

@@ -102,7 +102,7 @@ class ViPE:
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write a model folder: the config and the trained part (the backbones are named)."""
-        model_files.save_model(Path(folder), self.config, self.video_to_weights)
+        model_files.save_model(Path(folder), self.config, self.video_to_weights.state_dict())
 
     def to(
         self, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None

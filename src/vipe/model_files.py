@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any, get_args
@@ -12,7 +13,7 @@ from typing import Any, get_args
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torch import nn
+from torch import Tensor, nn
 
 from vipe.config import ViPEConfig
 from vipe.errors import ModelError
@@ -124,24 +125,26 @@ def load_weights(name: str | os.PathLike[str], config: ViPEConfig, module: nn.Mo
         raise ModelError(f"{path}: does not fit its model's config: {reason}") from error
 
 
-def save_model(folder: Path, config: ViPEConfig, module: nn.Module) -> None:
+def save_model(folder: Path, config: ViPEConfig, weights: Mapping[str, Tensor]) -> None:
     """Write a model folder: a temporary folder first, then a rename.
 
     Weights are rounded to bfloat16, half the size of float32.
     """
-    _save(folder, config.to_dict(), module)
+    _save(folder, config.to_dict(), weights)
 
 
-def save_twin(folder: Path, config: ViPEConfig, reads: Reads, module: nn.Module) -> None:
+def save_twin(
+    folder: Path, config: ViPEConfig, reads: Reads, weights: Mapping[str, Tensor]
+) -> None:
     """Write the folder of a model that reads a video as tokens, in the same way."""
-    _save(folder, {"method": "tokens", "reads": reads, **config.to_dict()}, module)
+    _save(folder, {"method": "tokens", "reads": reads, **config.to_dict()}, weights)
 
 
-def _save(folder: Path, config: dict[str, Any], module: nn.Module) -> None:
+def _save(folder: Path, config: dict[str, Any], weights: Mapping[str, Tensor]) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     older = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    state = {k: v.detach().to(torch.bfloat16).contiguous() for k, v in module.state_dict().items()}
+    state = {k: v.detach().to(torch.bfloat16).contiguous() for k, v in weights.items()}
     text = json.dumps(config, indent=2) + "\n"
     try:
         temporary.mkdir(exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,12 @@ from time import monotonic
 from typing import Any, Protocol, runtime_checkable
 
 FIRST_LINE, BETWEEN_LINES = 2.0, 10.0  # seconds
+_RANKS = ("RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK")  # of torchrun and mpirun
+
+
+def first_process() -> bool:
+    """Whether this is the only process, or the first of those that a launcher started."""
+    return all(os.environ.get(name, "0") == "0" for name in _RANKS)
 
 
 @runtime_checkable
@@ -29,13 +36,32 @@ class Bar(Protocol):
         ...
 
 
+class NoBar:
+    """Shows nothing: what all but one of several processes have."""
+
+    def show(self, what: str, done: int = 0, total: int | None = None, *, values: str = "") -> None:
+        """Say nothing."""
+
+    def note(self, text: str) -> None:
+        """Write nothing."""
+
+    def result(self, text: str) -> None:
+        """Write nothing."""
+
+
 @contextmanager
-def progress() -> Iterator[Bar]:
+def progress(*, shown: bool = True) -> Iterator[Bar]:
     """Show on stderr how far the work inside a `with` block is.
 
     On a terminal a bar is drawn, and gone when the block ends. Elsewhere nothing is written in the
     first two seconds, and then a line every ten at most.
+
+    Args:
+        shown: Whether it is shown at all: of several processes, one does.
     """
+    if not shown:
+        yield NoBar()
+        return
     with _on_terminal() if sys.stderr.isatty() else _in_lines() as bar:
         yield bar
 

@@ -132,7 +132,9 @@ class TokenTwin:
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write a model folder: the config and the trained part (the backbones are named)."""
-        model_files.save_twin(Path(folder), self.config, self.reads, self.video_to_tokens)
+        model_files.save_twin(
+            Path(folder), self.config, self.reads, self.video_to_tokens.state_dict()
+        )
 
     def see(
         self,

@@ -11,7 +11,10 @@ import pytest
 from vipe import Decoding, ViPE
 from vipe.cli import startup
 
-HEAVY = {"torch", "transformers", "timm", "peft", "av", "numpy", "PIL", "pydantic", "matplotlib"}
+HEAVY = {
+    "torch", "transformers", "accelerate", "timm", "peft", "av", "numpy", "PIL", "pydantic",
+    "matplotlib",
+}  # fmt: skip
 
 
 def python(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:

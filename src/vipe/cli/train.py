@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from vipe.progress import TrainingProgress, progress
+from vipe.progress import TrainingProgress, first_process, progress
 
 
 def train(
@@ -26,9 +27,13 @@ def train(
     """Train a model.
 
     A run that was interrupted goes on from its last checkpoint. The model folder's path goes to
-    stdout at the end. Log, loss curve and checkpoint are beside it.
+    stdout at the end. Log, loss curve and checkpoint are beside it. In several processes:
+    torchrun --nproc-per-node N -m vipe train RECIPE.
     """
-    with progress() as bar:
+    first = first_process()
+    if not first:  # the first says it for all
+        logging.getLogger("vipe").setLevel(logging.ERROR)
+    with progress(shown=first) as bar:
         bar.show("reading the recipe")
         from vipe.training.recipe import load_recipe
 
@@ -37,4 +42,5 @@ def train(
         from vipe.training.loop import train as run
 
         folder = run(loaded, TrainingProgress(bar))
-    print(folder)
+    if first:
+        print(folder)

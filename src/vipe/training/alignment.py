@@ -93,7 +93,7 @@ class WordReader(nn.Module):
         self.register_buffer("weight", words.weight, persistent=False)
         self.project = nn.Linear(width, embeddings.shape[1])
         self.bias = nn.Parameter(words.share.log())
-        self.scale = nn.Parameter(torch.tensor(4.0))
+        self.scale = nn.Parameter(torch.tensor([4.0]))
 
     def forward(self, x: Float[Tensor, "b d"]) -> Float[Tensor, "b k"]:
         """Return the logits of each place to be in an answer."""
@@ -152,9 +152,9 @@ class QuestionReader(nn.Module):
 
     def loss(self, slots: Float[Tensor, "b s d"], asked: Sequence[AskedWords]) -> Float[Tensor, ""]:
         """How badly the answers' words are said, averaged over questions."""
-        lengths = torch.tensor([len(one.question) for one in asked])
+        lengths = torch.tensor([len(one.question) for one in asked], device=slots.device)
         flat = self.embeddings[[token for one in asked for token in one.question]]
-        which = torch.arange(len(asked)).repeat_interleave(lengths)
+        which = torch.arange(len(asked), device=slots.device).repeat_interleave(lengths)
         total = flat.new_zeros(len(asked), flat.shape[1]).index_add(0, which, flat)
         # Unit vectors: their sum over √n, times √e, has about unit variance.
         query = self.question(total * (flat.shape[1] / lengths[:, None]) ** 0.5)
@@ -226,7 +226,7 @@ def bag_loss(
     """
     if not all(bags):
         raise ValueError("a bag holds no word")
-    row = torch.tensor([i for i, bag in enumerate(bags) for _ in bag])
+    row = torch.tensor([i for i, bag in enumerate(bags) for _ in bag], device=logits.device)
     at = place[[token for bag in bags for token in bag]]
     share = weight[at]
     share = share / share.new_zeros(len(bags)).index_add(0, row, share)[row]

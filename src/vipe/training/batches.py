@@ -1,14 +1,15 @@
 """Training, step 2: which clips a step sees, and what is asked about them.
 
 A batch is a function of the seed and the step, so that a run that was stopped goes on with the
-very batches it would have seen.
+very batches it would have seen. Where steps are of several batches (`processes.py`), "step" in this
+module is the batch's place among those of all steps.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -62,6 +63,7 @@ class Batches:
         phases: One after another; the last has no end.
         kinds: For each source, the kinds of questions that its rows hold; None for all.
         seed: Draws the order, the questions and the answers.
+        device: Where the videos of a batch are.
     """
 
     def __init__(
@@ -74,7 +76,9 @@ class Batches:
         phases: Sequence[Phase],
         kinds: Sequence[tuple[str, ...] | None] | None = None,
         seed: int,
+        device: torch.device | str = "cpu",
     ) -> None:
+        self.device = device
         self.sources, self.features, self.packer = list(sources), features, packer
         self.merging, self.phases, self.seed = merging, tuple(phases), seed
         self.kinds = [None] * len(self.sources) if kinds is None else list(kinds)
@@ -133,22 +137,22 @@ class Batches:
             ]
         )
         return Batch(
-            tokens=tokens,
+            tokens=tokens.to(self.device),
             rows=rows,
             bags=self.packer.bags(turns),
             asked=self.packer.asked(rows.turns),
         )
 
-    def stream(self, first: int, last: int) -> Iterator[tuple[int, Batch]]:
-        """Yield the steps from `first` up to `last`, made one ahead of their use."""
+    def stream(self, steps: Iterable[int]) -> Iterator[Batch]:
+        """Yield the batches of some steps, each made while the one before it is used."""
         with ThreadPoolExecutor(1) as pool:
-            ahead = pool.submit(self.__getitem__, first) if first < last else None
-            for step in range(first, last):
-                assert ahead is not None
-                batch = ahead.result()
-                if step + 1 < last:
-                    ahead = pool.submit(self.__getitem__, step + 1)
-                yield step, batch
+            ahead: Future[Batch] | None = None
+            for step in steps:
+                batch, ahead = ahead, pool.submit(self.__getitem__, step)
+                if batch is not None:
+                    yield batch.result()
+            if ahead is not None:
+                yield ahead.result()
 
 
 @lru_cache(maxsize=16)

@@ -30,7 +30,8 @@ def calibrate(run: Run, steps: int) -> None:
         norm.reset_running_stats()
         norm.momentum = None  # the mean over all batches that follow
     run.module.train()
-    for step in range(max(0, steps - _BATCHES), steps):
-        run.method.normalise(run.train[step].tokens, steps)
+    last = steps * run.processes.batches
+    for place in range(max(0, last - _BATCHES), last):
+        run.method.normalise(run.train[place].tokens, steps)
     for norm, momentum in zip(norms, usual, strict=True):
         norm.momentum = momentum

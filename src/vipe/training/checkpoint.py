@@ -10,20 +10,37 @@ import torch
 from torch import nn
 
 from vipe.errors import ModelError
+from vipe.training.shards import module_parts, optimizer_parts, whole
 
 _FILE = "checkpoint.pt"
 
 
 def save_checkpoint(
-    folder: Path, *, step: int, module: nn.Module, optimizer: torch.optim.Optimizer
+    folder: Path,
+    *,
+    step: int,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    writes: bool = True,
 ) -> None:
     """Write a checkpoint; the one before stays until this one is whole.
 
     Batches, learning rate and merge ratio are functions of the step, so the step, the weights and
     the optimiser's state are all there is.
+
+    Args:
+        folder: The run's.
+        step: Steps done.
+        module: What is trained.
+        optimizer: Trains it.
+        writes: Whether this process does; of several, all gather what they hold parts of.
     """
+    state = whole(
+        {"step": step, "module": module.state_dict(), "optimizer": optimizer.state_dict()}
+    )
+    if not writes:
+        return
     folder.mkdir(parents=True, exist_ok=True)
-    state = {"step": step, "module": module.state_dict(), "optimizer": optimizer.state_dict()}
     temporary = folder / f".{_FILE}.{os.getpid()}.tmp"
     try:
         with temporary.open("wb") as file:
@@ -51,8 +68,8 @@ def load_checkpoint(
         return None
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        module.load_state_dict(state["module"])
-        optimizer.load_state_dict(state["optimizer"])
+        module.load_state_dict(module_parts(state["module"], module.state_dict()))
+        optimizer.load_state_dict(optimizer_parts(state["optimizer"], optimizer))
         return int(state["step"])
     except Exception as error:
         reason = " ".join(str(error).split())[:200]

@@ -167,7 +167,7 @@ class FrozenLinear(nn.Module):
         scale: α / r.
     """
 
-    weight: Tensor
+    weight: nn.Parameter
     scales: Tensor
     bias: Tensor | None
 
@@ -180,10 +180,10 @@ class FrozenLinear(nn.Module):
         weight = linear.weight.detach()
         if int8:
             quantised, scales = quantise_rows(weight.float())
-            self.register_buffer("weight", quantised)
+            weight = quantised
             self.register_buffer("scales", scales[:, 0])
-        else:
-            self.register_buffer("weight", weight)
+        # A parameter, which processes can hold parts of.
+        self.weight = nn.Parameter(weight, requires_grad=False)
         self.register_buffer("bias", None if linear.bias is None else linear.bias.detach())
 
     def forward(self, x: Float[Tensor, "... inputs"]) -> Float[Tensor, "... outputs"]:

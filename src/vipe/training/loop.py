@@ -33,7 +33,9 @@ from vipe.training.log import RunLog
 from vipe.training.methods import Method, ReadsTokens, WritesWeights
 from vipe.training.optimizer import learning_rate, make_optimizer, set_learning_rate
 from vipe.training.packing import Packer
+from vipe.training.processes import Processes
 from vipe.training.recipe import Recipe, Source
+from vipe.training.shards import whole
 from vipe.vision import VideoToWeights
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _COUNTED_STEPS = 200
+_COUNTS = ("tokens", "examples")
 
 
 @runtime_checkable
@@ -66,7 +69,9 @@ class Run:
 
     Attributes:
         recipe: What is run.
+        processes: Which take part; this is one of them.
         method: What a step is; holds what is trained and the frozen language model.
+        model: The method, as all processes compute it together.
         optimizer: AdamW over all that is trained.
         train: Batches of the recipe's sources.
         gist: Batches for the gist's losses, as large in every step as in the gist's own.
@@ -74,7 +79,9 @@ class Run:
     """
 
     recipe: Recipe
+    processes: Processes
     method: Method
+    model: nn.Module
     optimizer: torch.optim.Optimizer
     train: Batches
     gist: Batches
@@ -97,11 +104,16 @@ class Run:
 
     def save(self) -> None:
         """Write the model folder."""
-        self.method.save(self.recipe.folder / "model", self.recipe.config)
+        weights = whole(self.module.state_dict())
+        if self.processes.main:
+            self.method.save(self.recipe.folder / "model", self.recipe.config, weights)
+        self.processes.wait()
 
 
 def train(recipe: Recipe, observer: Observer) -> Path:
     """Run a recipe, from its last checkpoint if there is one.
+
+    Of several processes, all call this; the main one tells the observer and writes the files.
 
     Returns:
         The model folder: `<runs>/<name>/model`.
@@ -112,53 +124,85 @@ def train(recipe: Recipe, observer: Observer) -> Path:
     """
     keep_freed_memory()
     run = build(recipe, observer)
+    processes, each = run.processes, recipe.accumulate
     folder, steps = recipe.folder, recipe.optimizer.steps
     done = load_checkpoint(folder, module=run.trained, optimizer=run.optimizer) or 0
-    log = RunLog(folder, resume_at=done)
+    log = RunLog(folder, resume_at=done) if processes.main else None
     last = time.monotonic()
-    beside = run.gist.stream(max(done, recipe.alignment.before), steps)
-    for step, batch in run.train.stream(done, steps):
+    batches = run.train.stream(processes.places(done, steps))
+    beside = run.gist.stream(processes.places(max(done, recipe.alignment.before), steps))
+    for step in range(done, steps):
         both = step >= recipe.alignment.before and recipe.alignment.gist_weight > 0
-        values = train_step(run, batch, step, next(beside)[1] if both else None)
+        micro = [
+            train_step(
+                run, next(batches), step, next(beside) if both else None, last=number == each
+            )
+            for number in range(1, each + 1)
+        ]
+        values = _together(micro, processes)
         now = time.monotonic()
         values["tokens_per_second"] = values["tokens"] / (now - last)
         values["examples_per_second"] = values["examples"] / (now - last)
         last = now
-        log.write("train", step + 1, values)
-        observer.step(step + 1, steps, values)
+        if log is not None:
+            log.write("train", step + 1, values)
+            observer.step(step + 1, steps, values)
         finished = step + 1 == steps
         look = bool(run.held_out) and ((step + 1) % recipe.held_out.every == 0 or finished)
         save = (step + 1) % recipe.checkpoint_every == 0 or finished
         if look or save:
-            calibrate(run, step + 1)
+            with processes.gathered():
+                calibrate(run, step + 1)
         if look:
-            scores = evaluate(run, step + 1)
-            log.write("held_out", step + 1, scores)
-            observer.evaluated(step + 1, scores)
+            with processes.gathered():
+                scores = evaluate(run, step + 1)
+            if log is not None:
+                log.write("held_out", step + 1, scores)
+                observer.evaluated(step + 1, scores)
         if save:
-            save_checkpoint(folder, step=step + 1, module=run.trained, optimizer=run.optimizer)
+            save_checkpoint(
+                folder,
+                step=step + 1,
+                module=run.trained,
+                optimizer=run.optimizer,
+                writes=processes.main,
+            )
             run.save()
     if done >= steps:
         run.save()
-    log.plot()
+    if log is not None:
+        log.plot()
     return folder / "model"
+
+
+def _together(micro: Sequence[dict[str, float]], processes: Processes) -> dict[str, float]:
+    """What there is to say of a step: sums of counts, and means of all else, over all it saw."""
+    values = {
+        name: sum(part[name] for part in micro if name in part) / sum(name in p for p in micro)
+        for name in {name: None for part in micro for name in part}
+    }
+    values = processes.mean(values)
+    return values | {name: values[name] * processes.batches for name in _COUNTS}
 
 
 def build(recipe: Recipe, observer: Observer) -> Run:
     """Load the backbones, encode what is not in the cache, and make what is trained."""
     config = recipe.config
-    encoder = config.encoder.build()
-    features = FeatureStore.for_encoder(recipe.cache or user_cache_path("vipe"), encoder)
+    processes = Processes(accumulate=recipe.accumulate, shard=recipe.shard)
+    shown = observer if processes.main else None
+    encoder = config.encoder.build().to(processes.device)
 
     def opened(source: Source) -> ClipSource:
         return source.build(recipe.data, frames=config.frames, size=encoder.image_size)
 
     sources = [opened(share.source) for share in recipe.sources]
     held_out = {name: opened(source) for name, source in recipe.held_out.sources.items()}
-    for source in sources:
-        _encode(source, None, features, encoder, observer)
-    for source in held_out.values():
-        _encode(source, recipe.held_out.clips, features, encoder, observer)
+    with processes.main_first():  # the others find it all in the cache
+        features = FeatureStore.for_encoder(recipe.cache or user_cache_path("vipe"), encoder)
+        for source in sources:
+            _encode(source, None, features, encoder, shown)
+        for source in held_out.values():
+            _encode(source, recipe.held_out.clips, features, encoder, shown)
 
     model, tokenizer = load_language_model(config.language_model)
     torch.manual_seed(recipe.seed)
@@ -179,15 +223,20 @@ def build(recipe: Recipe, observer: Observer) -> Run:
             phases=phases,
             kinds=kinds,
             seed=recipe.seed,
+            device=processes.device,
         )
 
-    phases = _phases(recipe)
+    phases = _phases(recipe, processes.batches)
     train_batches = batches(sources, phases, rows)
     method = _method(recipe, model, encoder.channels, train_batches)
+    processes.place(method)
+    optimizer = make_optimizer(method.trained, recipe.optimizer)
     return Run(
         recipe=recipe,
+        processes=processes,
         method=method,
-        optimizer=make_optimizer(method.trained, recipe.optimizer),
+        model=processes.joined(method),
+        optimizer=optimizer,
         train=train_batches,
         gist=batches(sources, [replace(phases[0], steps=None)]),
         held_out={name: batches([source]) for name, source in held_out.items()},
@@ -199,7 +248,7 @@ def _encode(
     clips: int | None,
     features: FeatureStore,
     encoder: Encoder,
-    observer: Observer,
+    observer: Observer | None,
 ) -> None:
     """Encode what a source's first clips show, or all of them, as far as it can be read.
 
@@ -213,7 +262,7 @@ def _encode(
             source,
             encoder,
             keys=None if clips is None else _shown(source, clips),
-            progress=observer.encoding,
+            progress=None if observer is None else observer.encoding,
             unread=None if files is None else unread,
         )
         if files is None or not unread:
@@ -260,28 +309,35 @@ def _method(recipe: Recipe, model: PreTrainedModel, channels: int, batches: Batc
     return WritesWeights(module, readers, language(), recipe.alignment)
 
 
-def _phases(recipe: Recipe) -> list[Phase]:
+def _phases(recipe: Recipe, each: int) -> list[Phase]:
+    """The phases of a recipe whose steps see `each` batches."""
     alignment = recipe.alignment
     clips = tuple(share.clips for share in recipe.sources)
     return [
         Phase(
             clips=tuple(share.gist_clips or share.clips for share in recipe.sources),
             merge_ratios=alignment.merge_ratios,
-            steps=alignment.gist_steps,
+            steps=alignment.gist_steps * each,
         ),
-        Phase(clips=clips, merge_ratios=alignment.merge_ratios, steps=alignment.steps),
+        Phase(clips=clips, merge_ratios=alignment.merge_ratios, steps=alignment.steps * each),
         Phase(clips=clips, merge_ratios=recipe.merge_ratios),
     ]
 
 
-def train_step(run: Run, batch: Batch, step: int, beside: Batch | None = None) -> dict[str, float]:
-    """One step; returns its loss, gradient norm, learning rate and counts.
+def train_step(
+    run: Run, batch: Batch, step: int, beside: Batch | None = None, *, last: bool = True
+) -> dict[str, float]:
+    """Take one micro-batch; with the last of a step, step.
 
     Args:
         run: What is trained.
-        batch: What the step sees.
+        batch: What the micro-batch sees.
         step: From 0.
         beside: Clips for the gist's losses beside the language model's.
+        last: Whether it is the last of the step.
+
+    Returns:
+        Its loss, learning rate and counts, and of the last one the norm of the step's gradient.
     """
     if not any(batch.rows.turns):
         raise RecipeError(
@@ -290,14 +346,15 @@ def train_step(run: Run, batch: Batch, step: int, beside: Batch | None = None) -
     rate = learning_rate(step, run.recipe)
     set_learning_rate(run.optimizer, rate)
     run.module.train()
-    values = run.method.backward(batch, step)
-    if beside is not None:
-        values |= run.method.backward_beside(beside)
-    norm = nn.utils.clip_grad_norm_(run.trained.parameters(), run.recipe.optimizer.clip)
-    run.optimizer.step()
-    run.optimizer.zero_grad(set_to_none=True)
+    with run.processes.micro_batch(run.model, last=last):
+        loss, values = run.model(batch, step, beside)
+        run.processes.backward(loss)
+    if last:
+        norm = nn.utils.clip_grad_norm_(run.trained.parameters(), run.recipe.optimizer.clip)
+        values["gradient_norm"] = whole(norm).item()
+        run.optimizer.step()
+        run.optimizer.zero_grad(set_to_none=True)
     return values | {
-        "gradient_norm": norm.item(),
         "learning_rate": rate,
         "tokens": float(batch.rows.input_ids.numel()),
         "examples": float(sum(map(len, batch.rows.turns))),

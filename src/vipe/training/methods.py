@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -24,9 +26,8 @@ _LENGTHS = 64
 """Visual tokens are padded to a multiple of this."""
 
 
-@runtime_checkable
-class Method(Protocol):
-    """How a batch of clips and questions becomes losses.
+class Method(nn.Module, ABC):
+    """How a batch of clips and questions becomes a loss.
 
     Attributes:
         module: What becomes the model.
@@ -38,18 +39,23 @@ class Method(Protocol):
     language: TrainingLanguageModel
 
     @property
+    @abstractmethod
     def trained(self) -> nn.Module:
         """All that is trained, what is thrown away after it included."""
-        ...
 
-    def backward(self, batch: Batch, step: int) -> dict[str, float]:
-        """Compute the losses of a step, from 0, and their gradients."""
-        ...
+    @abstractmethod
+    def forward(
+        self, batch: Batch, step: int, beside: Batch | None = None
+    ) -> tuple[Float[Tensor, ""], dict[str, float]]:
+        """Compute the loss of a step, from 0, and what there is to say of it.
 
-    def backward_beside(self, batch: Batch) -> dict[str, float]:
-        """Add the gradients of the losses that need no language model, on clips of their own."""
-        ...
+        Args:
+            batch: What the step sees.
+            step: Which it is: stages have losses of their own.
+            beside: Clips for the losses that need no language model, beside its own.
+        """
 
+    @abstractmethod
     def look(
         self, batch: Batch, steps: int
     ) -> tuple[dict[str, float], Bool[Tensor, " answers"] | None]:
@@ -59,18 +65,17 @@ class Method(Protocol):
             The losses, and whether each trained token of the rows is the likeliest; None where
             no step was through the language model yet.
         """
-        ...
 
+    @abstractmethod
     def normalise(self, tokens: VisualTokens, steps: int) -> None:
         """Let every norm that keeps statistics see some clips."""
-        ...
 
-    def save(self, folder: Path, config: ViPEConfig) -> None:
-        """Write the model folder."""
-        ...
+    @abstractmethod
+    def save(self, folder: Path, config: ViPEConfig, weights: Mapping[str, Tensor]) -> None:
+        """Write the model folder, with the module's weights."""
 
 
-class WritesWeights:
+class WritesWeights(Method):
     """ViPE: a video becomes weights, under which the language model answers.
 
     Args:
@@ -87,6 +92,7 @@ class WritesWeights:
         language: TrainingLanguageModel,
         alignment: Alignment,
     ) -> None:
+        super().__init__()
         self.module, self.readers, self.language = module, readers, language
         self.alignment = alignment
 
@@ -95,11 +101,13 @@ class WritesWeights:
         """Injection, perception and readers."""
         return nn.ModuleDict({"module": self.module, "readers": self.readers})
 
-    def backward(self, batch: Batch, step: int) -> dict[str, float]:
+    def forward(
+        self, batch: Batch, step: int, beside: Batch | None = None
+    ) -> tuple[Float[Tensor, ""], dict[str, float]]:
         """The gist's losses, then the slots', then the language model's with some of these."""
         alignment, module = self.alignment, self.module
         if step < alignment.gist_steps:
-            return self._gist(batch, 1.0)
+            return self._gist(batch)
         queries = module.injection(batch.tokens)
         slots = module.perception.read(queries)
         values: dict[str, float] = {}
@@ -110,24 +118,21 @@ class WritesWeights:
             values |= {"slot_loss": words.item(), "question_loss": asked.item()}
             loss = words + asked
         if step < alignment.before:
-            loss.backward()
-            return values
+            return loss, values
         with self.language.attached(module.perception.decide(slots, queries.gists)):
             logits, labels = self.language(batch.rows)
-            answered, weighted = _answer_losses(logits, labels, batch)
-            (alignment.weight * loss + weighted).backward()
-        return values | {"loss": answered.item()}
+        answered, weighted = _answer_losses(logits, labels, batch)
+        loss = alignment.weight * loss + weighted
+        if beside is not None:
+            gist, of_gist = self._gist(beside)
+            loss, values["gist_loss"] = loss + alignment.gist_weight * gist, of_gist["gist_loss"]
+        return loss, values | {"loss": answered.item()}
 
-    def backward_beside(self, batch: Batch) -> dict[str, float]:
-        """The gist's losses, by their weight beside the language model's."""
-        return {"gist_loss": self._gist(batch, self.alignment.gist_weight)["gist_loss"]}
-
-    def _gist(self, batch: Batch, weight: float) -> dict[str, float]:
+    def _gist(self, batch: Batch) -> tuple[Float[Tensor, ""], dict[str, float]]:
         gists = self.module.injection.gists(batch.tokens)
         words = self.readers.gist_loss(gists, batch.bags)
         asked = self.readers.gist_question_loss(gists, batch.asked)
-        (weight * (words + asked)).backward()
-        return {"gist_loss": words.item(), "question_loss": asked.item()}
+        return words + asked, {"gist_loss": words.item(), "question_loss": asked.item()}
 
     def look(
         self, batch: Batch, steps: int
@@ -163,12 +168,12 @@ class WritesWeights:
         else:
             self.module.perception.read(self.module.injection(tokens))
 
-    def save(self, folder: Path, config: ViPEConfig) -> None:
+    def save(self, folder: Path, config: ViPEConfig, weights: Mapping[str, Tensor]) -> None:
         """Write injection and perception."""
-        save_model(folder, config, self.module)
+        save_model(folder, config, weights)
 
 
-class ReadsTokens:
+class ReadsTokens(Method):
     """The twin: a video becomes tokens, which the language model reads before the question.
 
     Args:
@@ -180,6 +185,7 @@ class ReadsTokens:
     def __init__(
         self, module: VideoToTokens, language: TrainingLanguageModel, alignment: Alignment
     ) -> None:
+        super().__init__()
         self.module, self.language, self.alignment = module, language, alignment
 
     @property
@@ -187,17 +193,14 @@ class ReadsTokens:
         """Projector and LoRA."""
         return nn.ModuleDict({"module": self.module})
 
-    def backward(self, batch: Batch, step: int) -> dict[str, float]:
-        """The language model's loss."""
+    def forward(
+        self, batch: Batch, step: int, beside: Batch | None = None
+    ) -> tuple[Float[Tensor, ""], dict[str, float]]:
+        """The language model's loss; there is none beside it."""
         with self.language.attached(self._lora(step)):
             logits, labels = self.language(batch.rows, self._visual(batch))
-            answered, weighted = _answer_losses(logits, labels, batch)
-            weighted.backward()
-        return {"loss": answered.item()}
-
-    def backward_beside(self, batch: Batch) -> dict[str, float]:
-        """There is none."""
-        return {}
+        answered, weighted = _answer_losses(logits, labels, batch)
+        return weighted, {"loss": answered.item()}
 
     def look(
         self, batch: Batch, steps: int
@@ -217,9 +220,9 @@ class ReadsTokens:
     def normalise(self, tokens: VisualTokens, steps: int) -> None:
         """No norm in front of the tokens keeps statistics."""
 
-    def save(self, folder: Path, config: ViPEConfig) -> None:
+    def save(self, folder: Path, config: ViPEConfig, weights: Mapping[str, Tensor]) -> None:
         """Write projector and LoRA."""
-        save_twin(folder, config, self.module.reads, self.module)
+        save_twin(folder, config, self.module.reads, weights)
 
 
 def _answer_losses(logits: Tensor, labels: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:

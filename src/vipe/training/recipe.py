@@ -236,10 +236,12 @@ class Recipe(_Part):
         optimizer: How.
         alignment: The losses that need no language model, and the steps that have them alone.
         row_tokens: Tokens of a row (the turns of one clip).
-        merge_ratios: One is drawn for each step.
+        merge_ratios: One is drawn for each batch.
         precision: What the frozen language model computes in.
         compile: Whether the language model's layers are compiled.
         checkpoint_every: Steps between two checkpoints.
+        accumulate: Micro-batches of a step, in each process; every one is of all `clips`.
+        shard: Whether processes hold parts of the model in place of copies (FSDP2).
         seed: Draws weights, order and answers.
     """
 
@@ -260,6 +262,8 @@ class Recipe(_Part):
     precision: Literal["float32", "bfloat16", "int8"] = "float32"
     compile: bool = False
     checkpoint_every: int = Field(default=50, ge=1)
+    accumulate: int = Field(default=1, ge=1)
+    shard: bool = False
     seed: int = 0
 
     @model_validator(mode="after")
