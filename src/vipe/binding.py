@@ -2,20 +2,20 @@
 
 A layer's update is an associative memory: `B A x` compares what the language model asks (its code
 `A x`, r numbers) with keys, and writes the values of those that match. Here the gists of a video
-and of its parts are the items of that memory, after fast weights (Schlag, Irie and Schmidhuber, "Linear
-Transformers Are Secretly Fast Weight Programmers", ICML 2021, eq. 4) and what is known of how facts
-lie in a language model (Meng et al., "Locating and Editing Factual Associations in GPT", NeurIPS
-2022, §3.1):
+and of its parts are the items of that memory, after fast weights (Schlag, Irie and Schmidhuber,
+"Linear Transformers Are Secretly Fast Weight Programmers", ICML 2021, eq. 4) and what is known of
+how facts lie in a language model (Meng et al., "Locating and Editing Factual Associations in GPT",
+NeurIPS 2022, §3.1):
 
 - a key of what a part holds, with the part itself as value: "is there a dog?", "where is it?";
 - the key of a part, with what it holds as value: "what is on the left?", "what comes last?";
 - a key of what one part holds, with what another holds as value: "what follows the dog?".
 
-A head that turns one vector into B has no products of two contents, and every layer would need its
-own to hear names by its own code (docs/decisions/0006). B is still a sum over items, so adapters of
-segments add.
+What a part holds is a distribution over concepts: a sum of keys of unsure contents would match
+everything a little, and what matches is only heard where the rest does not (docs/decisions/0006).
+B is still a sum over items, so adapters of segments add.
 
-Dimensions: b videos, s slots, g gists, d width, r rank, o output features of a target.
+Dimensions: b videos, s slots, g gists, d width, k concepts, r rank, o output features of a target.
 """
 
 from __future__ import annotations
@@ -26,20 +26,30 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vipe.layers import linear
+
 
 class Binding(nn.Module):
     """Gists → what B holds of them, slot by slot; exactly zero at initialisation.
 
     Args:
         outputs: o of each slot, in order.
-        kinds: The kind of module of each slot; one map writes contents for all of a kind.
+        kinds: The kind of module of each slot.
         width: d.
         rank: r.
         gists: g.
+        concepts: k.
     """
 
     def __init__(
-        self, outputs: Sequence[int], kinds: Sequence[str], *, width: int, rank: int, gists: int
+        self,
+        outputs: Sequence[int],
+        kinds: Sequence[str],
+        *,
+        width: int,
+        rank: int,
+        gists: int,
+        concepts: int,
     ) -> None:
         super().__init__()
         slots = len(outputs)
@@ -47,33 +57,45 @@ class Binding(nn.Module):
             kind: [place for place, other in enumerate(kinds) if other == kind]
             for kind in dict.fromkeys(kinds)
         }
-        # What a slot's keys are of a content, of each part, and of the contents of other parts.
-        self.content = nn.Parameter(torch.randn(slots, rank, width) * width**-0.5)
+        sizes = {kind: outputs[places[0]] for kind, places in self.places.items()}
+        self.recognise = nn.Sequential(linear(width, width), nn.GELU(), linear(width, concepts))
+        # What a slot's keys are of a concept, of each part, and of what other parts hold.
+        self.concept = nn.Parameter(torch.randn(concepts, slots, rank))
         self.part = nn.Parameter(torch.zeros(slots, gists, rank))
-        self.across = nn.Parameter(torch.zeros(slots, gists, gists))
-        # The values: of a part itself, and of what it holds.
+        self.across = nn.Parameter(torch.zeros(gists, gists))
+        # The values: of a part itself, and of a concept. Layers write into one residual stream,
+        # so they share them; what a tag says is so learned from all layers at once.
+        self.shared_tag = nn.ParameterDict(
+            {kind: nn.Parameter(torch.zeros(gists, size)) for kind, size in sizes.items()}
+        )
         self.tag = nn.ParameterDict(
             {
-                kind: nn.Parameter(torch.zeros(len(places), gists, outputs[places[0]]))
+                kind: nn.Parameter(torch.zeros(len(places), gists, sizes[kind]))
                 for kind, places in self.places.items()
             }
         )
-        self.gain = nn.Parameter(1.0 + torch.randn(slots, width))
-        self.said = nn.ModuleDict(
+        self.said = nn.ParameterDict(
             {
-                kind: nn.Linear(width, outputs[places[0]], bias=False)
-                for kind, places in self.places.items()
+                kind: nn.Parameter(torch.randn(concepts, size) * size**-0.5)
+                for kind, size in sizes.items()
             }
         )
 
     def forward(self, gists: Float[Tensor, "b g d"]) -> dict[int, Float[Tensor, "b o r"]]:
         """Return what to add to B, by slot."""
-        keys = torch.einsum("srd,bgd->bsgr", self.content, gists)
-        asked = self.part + torch.einsum("sgh,bshr->bsgr", self.across, keys)
-        held = torch.einsum("bsgr,bgd->bsrd", asked, gists) * self.gain[:, None]
+        held = self.concepts(gists)
+        keys = torch.einsum("bgk,ksr->bsgr", held, self.concept)
+        # Slots differ in how large their codes are: parts are in units of their keys of concepts.
+        units = self.concept.detach().square().mean(dim=0).sqrt()
+        asked = self.part * units[:, None] + torch.einsum("gh,bshr->bsgr", self.across, keys)
         found: dict[int, Tensor] = {}
         for kind, places in self.places.items():
-            tagged = torch.einsum("bsgr,sgo->bsor", keys[:, places], self.tag[kind])
-            said = self.said[kind](held[:, places]).transpose(-1, -2)
+            tags = self.shared_tag[kind] + self.tag[kind]
+            tagged = torch.einsum("bsgr,sgo->bsor", keys[:, places], tags)
+            said = torch.einsum("bsgr,bgo->bsor", asked[:, places], held @ self.said[kind])
             found |= dict(zip(places, (tagged + said).unbind(1), strict=True))
         return found
+
+    def concepts(self, gists: Float[Tensor, "b g d"]) -> Float[Tensor, "b g k"]:
+        """Return what each part holds, as shares that sum to 1."""
+        return self.recognise(gists).float().softmax(dim=-1)

@@ -27,7 +27,7 @@ Part = tuple[float | None, float | None, float | None]
 """The centre of a part of the video: shares of its length, height and width; None for all of it."""
 
 WHOLE: Part = (None, None, None)
-_REACH = 0.13
+REACH = 0.13
 """Standard deviation of a part's weights, as a share."""
 
 
@@ -121,7 +121,7 @@ class Pool(nn.Module):
 
     def _nearness(self, tokens: VisualTokens) -> Float[Tensor, "b g m"]:
         """The logarithm of how much each token belongs to each part."""
-        away = (shares(tokens)[:, None] - self.centres[:, None]) / _REACH
+        away = (shares(tokens)[:, None] - self.centres[:, None]) / REACH
         return -away.nan_to_num().square().sum(dim=-1) / 2
 
 

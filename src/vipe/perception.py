@@ -42,8 +42,8 @@ class PerceptionConfig:
         targets: Names of the linear modules that are updated, in every layer.
         layers: Which layers, by number; None for all.
         factor: Which factor the video decides; the other is static and learned.
-        binding: Whether B, where the video decides it alone, also binds the gists
-            (`vipe.binding`).
+        concepts: How many a part of a video can be said to hold, where the video decides B alone
+            (`vipe.binding`); 0 for no binding.
     """
 
     width: int = 384
@@ -54,13 +54,15 @@ class PerceptionConfig:
     targets: tuple[str, ...] = ("o_proj", "down_proj")
     layers: tuple[int, ...] | None = None
     factor: Factor = "B"
-    binding: bool = True
+    concepts: int = 768
 
     def __post_init__(self) -> None:
         if min(self.width, self.heads) < 1 or self.width % self.heads:
             raise ValueError(f"width {self.width} does not divide into {self.heads} heads")
         if self.rank < 1:
             raise ValueError(f"rank must be at least 1, got {self.rank}")
+        if self.concepts < 0:
+            raise ValueError(f"concepts must not be negative, got {self.concepts}")
 
     def build(self, language_model: nn.Module, *, name: str, gists: int) -> Perception:
         """Make the module for a language model, with fresh weights.
@@ -158,13 +160,14 @@ class Perception(nn.Module):
         if self.heads_B is not None:
             for parameter in self.heads_B.parameters():
                 nn.init.zeros_(parameter)
-            if config.binding and config.factor == "B":
+            if config.concepts and config.factor == "B":
                 self.binding = Binding(
                     [size[1] for size in self.targets.values()],
                     [_kind(target) for target in self.targets],
                     width=config.width,
                     rank=config.rank,
                     gists=gists,
+                    concepts=config.concepts,
                 )
 
     def _heads(self, side: int) -> nn.ModuleDict:

@@ -1,15 +1,15 @@
-"""Keys: fitted to the questions that name what a video shows, with no gradient."""
+"""Keys: computed from what the language model asks with, with no gradient."""
 
 from __future__ import annotations
 
 import pytest
 import torch
+from torch.nn import functional as F
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from vipe.perception import Perception, PerceptionConfig
-from vipe.training.keys import _last_token, start_keys, thing_keys
+from vipe.training.keys import _codes, _last_token, start_of_concepts, thing_keys
 from vipe.training.language import TrainingLanguageModel
-from vipe.training.loop import Run
 
 THINGS = ["a dog", "a red car", "an apple", "two birds"]
 
@@ -46,31 +46,45 @@ def test_a_thing_is_found_in_a_prompt(tiny_tokenizer: PreTrainedTokenizerFast) -
         _last_token(tiny_tokenizer, prompt, "a cat")
 
 
-def test_keys_tell_things_apart_in_coordinates_of_unit_variance(
+def test_a_key_matches_its_own_thing_and_little_else(
     tiny_language_model: LlamaForCausalLM, tiny_tokenizer: PreTrainedTokenizerFast
 ) -> None:
     perception = perception_of(tiny_language_model)
     language = TrainingLanguageModel(tiny_language_model, list(perception.targets))
-    keys, whiten = thing_keys(perception, language, tiny_tokenizer, THINGS)
+    keys = thing_keys(perception, language, tiny_tokenizer, THINGS)
     assert keys.shape == (4, 6, 3)
-    assert whiten.shape == (6, 3, 3)
-    assert keys.square().mean().item() == pytest.approx(1)
-    torch.testing.assert_close(whiten, whiten.mT, atol=1e-2, rtol=1e-3)
+    codes, moments = _codes(perception, language, tiny_tokenizer, "Is there {}?", THINGS)
+    assert codes.shape == (4, 3, 6, 3)
+    match = torch.einsum("nsr,mpsr->nm", keys, codes - codes.mean(dim=0))
+    others = match[~torch.eye(4, dtype=torch.bool)]
+    assert match.diagonal().min() > others.max()
+    # What all tokens are like is not matched: on average over them, much less than the thing.
+    anything = torch.einsum("nsr,sru,nsu->n", keys, moments, keys).sqrt()
+    assert (match.diagonal() > 2 * anything).all()
 
 
-def test_a_video_gets_the_keys_of_what_it_shows(run: Run) -> None:
-    module = run.module.eval()
-    content = module.perception.binding.content
-    before = content.clone()
-    batches = [run.train[step] for step in range(4)]
-    things = start_keys(module, run.language, run.train.packer.tokenizer, batches)
-    assert things > 1
-    assert not torch.equal(content, before)
-    assert content.isfinite().all()
+def test_concepts_start_from_what_is_asked_and_said(
+    tiny_language_model: LlamaForCausalLM, tiny_tokenizer: PreTrainedTokenizerFast
+) -> None:
+    perception = perception_of(tiny_language_model)
+    language = TrainingLanguageModel(tiny_language_model, list(perception.targets))
+    found = start_of_concepts(perception, language, tiny_tokenizer, THINGS)
+    assert set(found) == {"concept", "said.o_proj", "said.down_proj"}
+    for name, value in found.items():
+        assert value.shape == perception.binding.get_parameter(name).shape
+        assert value[: len(THINGS)].flatten(1).any(dim=1).all()
+        assert not value[len(THINGS) :].any()
+    (dog,) = [found["said.o_proj"][0]]
+    tokens = tiny_tokenizer(" dog", add_special_tokens=False).input_ids
+    embedded = language.body.embed_tokens.weight[tokens].mean(dim=0)
+    torch.testing.assert_close(dog, F.normalize(embedded, dim=0))
 
 
-def test_without_questions_of_presence_nothing_changes(run: Run) -> None:
-    content = run.module.perception.binding.content
-    before = content.clone()
-    assert start_keys(run.module.eval(), run.language, run.train.packer.tokenizer, []) == 0
-    assert torch.equal(content, before)
+def test_without_concepts_there_is_nothing_to_start(
+    tiny_language_model: LlamaForCausalLM, tiny_tokenizer: PreTrainedTokenizerFast
+) -> None:
+    config = PerceptionConfig(width=16, heads=2, depth=1, rank=3, concepts=0)
+    perception = config.build(tiny_language_model, name="tiny", gists=14)
+    language = TrainingLanguageModel(tiny_language_model, list(perception.targets))
+    with pytest.raises(ValueError, match="no binding"):
+        start_of_concepts(perception, language, tiny_tokenizer, THINGS)

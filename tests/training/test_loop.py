@@ -19,6 +19,7 @@ from torch.testing import assert_close
 import media
 import tiny
 from vipe import ViPE, ViPEConfig
+from vipe.binding import Binding
 from vipe.errors import ModelError, RecipeError
 from vipe.training import loop, recipe
 from vipe.training.held_out import _exact
@@ -351,6 +352,7 @@ class Heads(nn.Module):
         self.heads_B = nn.ModuleDict({"o_proj": nn.Linear(4, 2)})
         self.static = nn.ParameterDict({"0": nn.Parameter(torch.zeros(2, 3))})
         self.shift = nn.ParameterDict({"B-0": nn.Parameter(torch.zeros(2, 2))})
+        self.binding = Binding([2, 2], ["o_proj", "o_proj"], width=4, rank=2, gists=3, concepts=5)
 
 
 def test_matrices_decay_and_nothing_else() -> None:
@@ -361,17 +363,18 @@ def test_matrices_decay_and_nothing_else() -> None:
     matrices = [module.linear.weight, module.heads_B["o_proj"].weight, *lora]
     assert decaying == set(map(id, matrices))
     others = [p for g in groups if g["weight_decay"] == 0 for p in g["params"]]
-    assert len(others) == len(list(module.parameters())) - 4
+    assert len(others) == len(list(module.parameters())) - len(matrices)
 
 
 def test_heads_have_a_learning_rate_of_their_own() -> None:
     module = Heads()
-    optimizer = make_optimizer(module, Optimizer(steps=1, heads=3.0))
+    optimizer = make_optimizer(module, Optimizer(steps=1, heads=3.0, shared=10.0))
     set_learning_rate(optimizer, 0.5)
     rates = {id(p): g["lr"] for g in optimizer.param_groups for p in g["params"]}
     for name, parameter in module.named_parameters():
-        heads = name.startswith(("mix", "heads_B.", "static.", "shift."))
-        assert rates[id(parameter)] == (1.5 if heads else 0.5), name
+        heads = name.startswith(("mix", "heads_B.", "shift.", "binding.tag", "binding.part"))
+        shared = name.startswith(("binding.shared_tag", "binding.across"))
+        assert rates[id(parameter)] == (1.5 if heads else 5.0 if shared else 0.5), name
 
 
 def test_files_are_trained_on_and_broken_ones_are_named_counted_and_skipped(

@@ -57,11 +57,35 @@ class Question:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Sighting:
+    """A thing that a clip shows, and when and where, as far as that is known.
+
+    Attributes:
+        thing: As a question would name it: "a dog".
+        start: When it is first seen, as a share of the clip's length.
+        end: When it is last seen.
+        centre: Where it is on average (y, x), as shares of the frame; None if that is not known.
+    """
+
+    thing: str
+    start: float = 0.0
+    end: float = 1.0
+    centre: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Clip:
-    """A short video and what is asked about it."""
+    """A short video and what is asked about it.
+
+    Attributes:
+        shots: What is shown, one after another.
+        questions: What is asked.
+        sightings: What is seen, when and where, where a source knows it; none is no claim.
+    """
 
     shots: tuple[Shot, ...]
     questions: tuple[Question, ...]
+    sightings: tuple[Sighting, ...] = ()
 
 
 @runtime_checkable

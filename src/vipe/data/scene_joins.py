@@ -15,7 +15,7 @@ from vipe.data.clip import Clip, Shot
 from vipe.data.pictures import confusable, pictures
 from vipe.data.scene_questions import ask
 from vipe.data.scene_sampling import VERSION, scene_kind
-from vipe.data.scene_source import SceneSource
+from vipe.data.scene_source import SceneSource, sightings
 from vipe.data.scenes import Scene
 from vipe.errors import DataError
 from vipe.frames import Frames
@@ -67,7 +67,8 @@ class SceneJoins:
             times = tuple(round(seconds + (i + 0.5) * step, 6) for i in range(length))
             shots.append(Shot(key=shot.key, index=shown, seconds=times))
             seconds += length * step
-        return Clip(shots=tuple(shots), questions=ask(_described(index, parts), epoch))
+        whole = _described(index, parts)
+        return Clip(shots=tuple(shots), questions=ask(whole, epoch), sightings=sightings(whole))
 
     def keys(self) -> list[str]:
         """The keys of the scenes of one picture."""

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from PIL import Image
 
-from vipe.data.clip import Clip, Shot
-from vipe.data.pictures import STYLES
+from vipe.data.clip import Clip, Shot, Sighting
+from vipe.data.pictures import STYLES, pictures
 from vipe.data.scene_questions import ask
 from vipe.data.scene_sampling import VERSION, sample_scene
 from vipe.data.scenes import Scene, draw_frames
@@ -76,7 +76,9 @@ class SceneSource:
         scene = self.scene(self.seeds[index])
         passes = range(epoch * self.passes, (epoch + 1) * self.passes)
         asked = {question.text: question for one in passes for question in ask(scene, one)}
-        return Clip(shots=(self.shot(scene),), questions=tuple(asked.values()))
+        return Clip(
+            shots=(self.shot(scene),), questions=tuple(asked.values()), sightings=sightings(scene)
+        )
 
     def shot(self, scene: Scene) -> Shot:
         """All frames of one of this source's scenes."""
@@ -107,3 +109,16 @@ class SceneSource:
 
     def _key(self, seed: int) -> str:
         return f"{self._prefix}{seed}"
+
+
+def sightings(scene: Scene) -> tuple[Sighting, ...]:
+    """What a scene shows, when and where."""
+    return tuple(
+        Sighting(
+            thing=pictures()[actor.name].phrase,
+            start=actor.appears,
+            end=actor.leaves,
+            centre=((actor.start.y + actor.end.y) / 2, (actor.start.x + actor.end.x) / 2),
+        )
+        for actor in scene.actors
+    )

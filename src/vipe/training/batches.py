@@ -21,6 +21,7 @@ from vipe.encoders.encoder import patch_positions
 from vipe.merging import MergeConfig, VisualTokens, merge_video
 from vipe.tokens import every_patch
 from vipe.training.alignment import AskedWords, Bag
+from vipe.training.concepts import Sightings, sightings
 from vipe.training.features import FeatureStore
 from vipe.training.packing import PackedRows, Packer, Turn
 
@@ -35,6 +36,7 @@ class Batch:
     rows: PackedRows
     bags: tuple[Bag, ...]
     asked: tuple[AskedWords, ...]
+    seen: tuple[Sightings, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +95,10 @@ class Batches:
         clips, _, _, rng = self._draw(step)
         return self.packer.bags([_turns(clip, rng) for clip in clips])
 
+    def seen(self, step: int) -> tuple[Sightings, ...]:
+        """Return what a step's batch shows alone, which takes little."""
+        return tuple(map(sightings, self._draw(step)[0]))
+
     def _draw(self, step: int) -> tuple[list[Clip], list[Kinds], float, random.Random]:
         """The clips of a step, what is asked of each, the merge ratio, and what draws questions."""
         rng = random.Random(f"{self.seed}/{step}")
@@ -141,6 +147,7 @@ class Batches:
             rows=rows,
             bags=self.packer.bags(turns),
             asked=self.packer.asked(rows.turns),
+            seen=tuple(map(sightings, clips)),
         )
 
     def stream(self, steps: Iterable[int]) -> Iterator[Batch]:
@@ -174,7 +181,6 @@ def _turns(clip: Clip, rng: random.Random) -> list[Turn]:
                 answer=rng.choice(question.answers),
                 kind=question.kind,
                 before=question.before,
-                about=question.about,
             )
         )
     kinds = sorted(rng.sample(list(by_kind), len(by_kind)), key=lambda kind: kind != "caption")

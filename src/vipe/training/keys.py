@@ -1,92 +1,79 @@
-"""Training, between the gist's steps and the language model's: what the binding's keys start from.
+"""Training, between the gist's steps and the language model's: what concepts start from.
 
 A key has to match what the language model's layers ask with, their codes `A x`, where a thing is
-named in a question. Both sides are there before the first step through the language model: the
-codes of a thing can be read off any question that names it, and which things a video shows is
-said by the questions of presence that are answered "yes". So the map from a gist to the keys of
-what it holds is a ridge regression (in closed form, as Meng et al., "Mass-Editing Memory in a
-Transformer", ICLR 2023, eq. 14, write facts), with no gradient through the language model
-(docs/decisions/0006).
+named in a question, and both are there before the first step through the language model: the codes
+of a thing can be read off any question that names it. So the keys of concepts are computed, with no
+gradient through the language model (docs/decisions/0006): decorrelated from what else a layer
+reads, as Meng et al. ("Locating and Editing Factual Associations in GPT", NeurIPS 2022, eq. 2) do.
+What is said of a concept starts from the embeddings of its name.
 
-Dimensions: n things, s slots, r rank, d width, g gists, t tokens.
+Dimensions: n things, p places in a prompt, s slots, r rank, t tokens, o a target's outputs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
 
 from vipe.chat import prompt_ids
 from vipe.perception import Perception
-from vipe.training.batches import Batch
 from vipe.training.language import TrainingLanguageModel
-from vipe.training.packing import Turn
-from vipe.vision import VideoToWeights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _ASKED = ("Is there {}?", "Where is {}?")
-_RIDGE = 0.01
 _TOGETHER = 32
-_SIZE = 0.1
-"""Keys are made smaller by this: what is bound should not grow faster than what heads write."""
 
 
 @torch.no_grad()
-def start_keys(
-    module: VideoToWeights,
+def start_of_concepts(
+    perception: Perception,
     language: TrainingLanguageModel,
     tokenizer: PreTrainedTokenizerBase,
-    batches: Iterable[Batch],
-) -> int:
-    """Fit the keys of a binding to what the gists of some batches hold.
+    things: Sequence[str],
+) -> dict[str, Tensor]:
+    """Return what a binding's keys and values of concepts start from.
+
+    Concepts that stand for nothing have no key and no value. What a concept is said by is written
+    only into targets whose outputs are as wide as the embeddings, those of the residual stream.
 
     Args:
-        module: With a binding, whose gists are trained.
+        perception: With a binding.
         language: The frozen language model.
         tokenizer: Its own.
-        batches: Clips with questions of presence.
+        things: What the first concepts stand for, at most as many as there are.
 
     Returns:
-        Of how many things the clips were known to show; with none, nothing is changed.
+        The binding's parameters, by name.
     """
-    perception = module.perception
-    if perception.binding is None:
-        return 0
-    gists: list[Tensor] = []
-    shown: list[tuple[str, ...]] = []
-    for batch in batches:
-        there = [_there(turns) for turns in batch.rows.turns]
-        kept = [place for place, things in enumerate(there) if things]
-        gists.append(module.injection.gists(batch.tokens)[kept, 0].float())
-        shown += [there[place] for place in kept]
-    things = sorted({thing for some in shown for thing in some})
-    if not things:
-        return 0
-    keys, whiten = thing_keys(perception, language, tokenizer, things)
-    number = {thing: place for place, thing in enumerate(things)}
-    wanted = torch.stack([keys[[number[thing] for thing in some]].sum(0) for some in shown])
-    read = torch.cat(gists)
-    read = torch.cat([read, read.new_ones(len(read), 1)], dim=1)
-    square = read.T @ read + _RIDGE * len(read) * torch.eye(read.shape[1], device=read.device)
-    found = torch.linalg.solve(square, read.T @ wanted.flatten(1).to(read))[:-1]
-    found = found.T.unflatten(0, keys.shape[1:])
-    perception.binding.content.copy_(_SIZE * torch.einsum("srt,srd->std", whiten.to(found), found))
-    return len(things)
+    binding = perception.binding
+    if binding is None:
+        raise ValueError("a perception without concepts has no binding")
+    found = {"concept": torch.zeros_like(binding.concept)}
+    keys = thing_keys(perception, language, tokenizer, things)
+    found["concept"][: len(things)] = keys.to(found["concept"])
+    embeddings = language.body.embed_tokens.weight
+    for kind, own in binding.said.items():
+        if own.shape[1] != embeddings.shape[1]:
+            continue
+        said = torch.zeros_like(own)
+        for place, thing in enumerate(things):
+            tokens = tokenizer(" " + _bare(thing), add_special_tokens=False).input_ids
+            said[place] = F.normalize(embeddings[tokens].float().mean(dim=0), dim=0)
+        found[f"said.{kind}"] = said
+    return found
 
 
-def _there(turns: Sequence[Turn]) -> tuple[str, ...]:
-    """The things that a clip's questions of presence say it shows."""
-    return tuple(
-        dict.fromkeys(
-            turn.about for turn in turns if turn.about and turn.answer.casefold().startswith("yes")
-        )
-    )
+def _bare(thing: str) -> str:
+    """A thing without its article."""
+    article, _, name = thing.partition(" ")
+    return name if article in ("a", "an", "the") and name else thing
 
 
 def thing_keys(
@@ -94,31 +81,34 @@ def thing_keys(
     language: TrainingLanguageModel,
     tokenizer: PreTrainedTokenizerBase,
     things: Sequence[str],
-) -> tuple[Float[Tensor, "n s r"], Float[Tensor, "s r r"]]:
-    """Return the key of each thing, in coordinates in which codes have unit variance, and these.
+) -> Float[Tensor, "n s r"]:
+    """Return the key of each thing: what matches the codes where it is named, and no others.
 
-    A thing's key is what its codes have of their own, at its last token, at the one after it and
-    where the answer begins; what the codes of all things share is left out.
+    A thing's own codes are those at its last token, at the one after it and where the answer
+    begins, less what they are for all things. A key is C⁻¹ times these, with C the second moments
+    of a slot's codes over all tokens of the prompts: of all keys that match them, that which
+    matches the rest least.
 
     Returns:
-        The keys, of unit mean square, and the map W of each slot to those coordinates: a key k
-        matches a code c by `k · W c`.
+        The keys, by which a thing is matched with 1 on average over slots where it is named.
     """
-    codes = torch.cat(
-        [_codes(perception, language, tokenizer, asked, things) for asked in _ASKED], dim=1
-    )
-    own = codes - codes.mean(dim=0)
-    covariance = torch.einsum("npsr,npst->srt", own, own) / (len(things) * codes.shape[1])
-    slack = 1e-4 * covariance.diagonal(dim1=1, dim2=2).mean(dim=1) + 1e-12
-    values, vectors = torch.linalg.eigh(
-        covariance + slack[:, None, None] * torch.eye(covariance.shape[-1]).to(covariance)
-    )
-    whiten = vectors @ torch.diag_embed(values.rsqrt()) @ vectors.mT
-    shared = torch.einsum("srt,st->sr", whiten, codes.mean(dim=(0, 1)))
-    shared = torch.nn.functional.normalize(shared, dim=-1)
-    keys = torch.einsum("srt,npst->nsr", whiten, own)
-    keys = keys - (keys * shared).sum(dim=-1, keepdim=True) * shared
-    return keys / keys.square().mean().sqrt().clamp_min(1e-6), whiten
+    own, moments = None, None
+    for asked in _ASKED:
+        codes, seen = _codes(perception, language, tokenizer, asked, things)
+        moments = seen if moments is None else moments + seen
+        own = codes if own is None else torch.cat([own, codes], dim=1)
+    assert own is not None
+    assert moments is not None
+    named = own[:, :: own.shape[1] // len(_ASKED)].mean(dim=1)
+    own = own - own.mean(dim=0)
+    slack = 1e-4 * moments.diagonal(dim1=1, dim2=2).mean(dim=1) + 1e-12
+    moments = moments + slack[:, None, None] * torch.eye(moments.shape[-1]).to(moments)
+    found = torch.linalg.solve(moments, own.permute(2, 3, 0, 1).flatten(2))
+    keys = found.unflatten(2, own.shape[:2]).permute(2, 3, 0, 1)
+    energy = torch.einsum("npsr,npsr->p", keys, own) / (own.shape[0] * own.shape[2])
+    keys = (keys / energy.clamp_min(1e-12).sqrt()[:, None, None]).sum(dim=1)
+    matched = torch.einsum("nsr,nsr->ns", keys, named).mean()
+    return keys / matched.clamp_min(1e-6)
 
 
 def _codes(
@@ -127,25 +117,32 @@ def _codes(
     tokenizer: PreTrainedTokenizerBase,
     asked: str,
     things: Sequence[str],
-) -> Float[Tensor, "n p s r"]:
-    """What each slot's A reads of questions about things, at three places of each."""
-    found = []
+) -> tuple[Float[Tensor, "n p s r"], Float[Tensor, "s r r"]]:
+    """What each slot's A reads of questions about things.
+
+    Returns:
+        The codes at three places of each, and the sum over all tokens of their second moments.
+    """
+    found: list[Tensor] = []
+    moments: list[Tensor] = []
     after = asked.partition("{}")[2]
     for start in range(0, len(things), _TOGETHER):
         some = things[start : start + _TOGETHER]
         prompts = [prompt_ids(tokenizer, asked.format(thing)) for thing in some]
         length = max(map(len, prompts))
         ids = torch.tensor([prompt + [0] * (length - len(prompt)) for prompt in prompts])
-        codes = language.codes(ids, perception.static_weights())
+        codes = language.codes(ids, perception.static_weights()).float()
         for row, (thing, prompt) in enumerate(zip(some, prompts, strict=True)):
             last = _last_token(tokenizer, prompt, thing + after) - 1
             found.append(codes[row, [last, last + 1, len(prompt) - 1]])
-    return torch.stack(found).float()
+            read = codes[row, : len(prompt)]
+            moments.append(torch.einsum("tsr,tsu->sru", read, read) / len(prompt))
+    return torch.stack(found), torch.stack(moments).mean(dim=0)
 
 
 def _last_token(tokenizer: PreTrainedTokenizerBase, prompt: Sequence[int], ending: str) -> int:
     """The place of the last token of a text in a prompt that holds it once."""
     for end in range(1, len(prompt) + 1):
-        if ending in tokenizer.decode(prompt[:end]):
+        if ending in tokenizer.decode(list(prompt[:end])):
             return end - 1
     raise ValueError(f"the prompt does not hold {ending!r}")

@@ -27,7 +27,17 @@ from vipe.weights import PerceptualWeights
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-Precision = Literal["float32", "bfloat16", "int8"]
+Precision = Literal["float32", "bfloat16", "int8", "auto"]
+
+
+def quickest_precision(device: torch.device) -> Precision:
+    """Return what this machine multiplies fastest in (docs/decisions/0002)."""
+    if device.type != "cpu":
+        return "bfloat16"
+    instructions: Any = torch.cpu
+    if instructions._is_avx512_bf16_supported() or instructions._is_amx_tile_supported():
+        return "bfloat16"
+    return "int8" if instructions._is_vnni_supported() else "float32"
 
 
 class TrainingLanguageModel(nn.Module):
@@ -57,6 +67,8 @@ class TrainingLanguageModel(nn.Module):
         compile: bool = False,
     ) -> None:
         super().__init__()
+        if precision == "auto":
+            precision = quickest_precision(next(model.parameters()).device)
         dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
         for setting in ("final_logit_softcapping", "logit_scale", "logits_scaling"):
             if getattr(model.config, setting, None) not in (None, 1):
@@ -83,6 +95,12 @@ class TrainingLanguageModel(nn.Module):
         if compile:
             for layer in self.body.layers:
                 layer.compile(dynamic=False)
+
+    def autocast(self) -> torch.autocast:
+        """Return what lets others multiply in bfloat16 too, where this model does."""
+        device = self.head.weight.device.type
+        enabled = self.dtype == torch.bfloat16
+        return torch.autocast(device, dtype=torch.bfloat16, enabled=enabled)
 
     @contextmanager
     def attached(self, weights: PerceptualWeights | None) -> Iterator[None]:

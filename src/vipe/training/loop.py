@@ -19,6 +19,7 @@ from vipe.data.clip import ClipSource
 from vipe.data.records import RecordSource
 from vipe.encoders import Encoder
 from vipe.errors import RecipeError, ViPEError
+from vipe.gist import parts_of
 from vipe.model_files import load_weights
 from vipe.perception import find_targets
 from vipe.tokens import VideoToTokens
@@ -26,8 +27,10 @@ from vipe.training.alignment import AlignmentReaders, WordStatistics
 from vipe.training.batches import Batch, Batches, Phase
 from vipe.training.calibration import calibrate
 from vipe.training.checkpoint import load_checkpoint, save_checkpoint
+from vipe.training.concepts import Things
 from vipe.training.features import FeatureStore
 from vipe.training.held_out import evaluate
+from vipe.training.keys import start_of_concepts
 from vipe.training.language import TrainingLanguageModel
 from vipe.training.log import RunLog
 from vipe.training.methods import Method, ReadsTokens, WritesWeights
@@ -35,7 +38,7 @@ from vipe.training.optimizer import learning_rate, make_optimizer, set_learning_
 from vipe.training.packing import Packer
 from vipe.training.processes import Processes
 from vipe.training.recipe import Recipe, Source
-from vipe.training.shards import whole
+from vipe.training.shards import module_parts, whole
 from vipe.vision import VideoToWeights
 
 if TYPE_CHECKING:
@@ -132,6 +135,8 @@ def train(recipe: Recipe, observer: Observer) -> Path:
     batches = run.train.stream(processes.places(done, steps))
     beside = run.gist.stream(processes.places(max(done, recipe.alignment.before), steps))
     for step in range(done, steps):
+        if step == recipe.alignment.before:
+            _start_keys(run)
         both = step >= recipe.alignment.before and recipe.alignment.gist_weight > 0
         micro = [
             train_step(
@@ -173,6 +178,24 @@ def train(recipe: Recipe, observer: Observer) -> Path:
     if log is not None:
         log.plot()
     return folder / "model"
+
+
+@torch.no_grad()
+def _start_keys(run: Run) -> None:
+    """Let the keys and values of concepts start from what the language model asks and says."""
+    method = run.method
+    if not run.recipe.alignment.keys or not isinstance(method, WritesWeights):
+        return
+    binding = run.module.perception.binding
+    if binding is None or not method.things.names:
+        return
+    with run.processes.gathered():
+        found = start_of_concepts(
+            run.module.perception, run.language, run.train.packer.tokenizer, method.things.names
+        )
+    own = {name: binding.get_parameter(name) for name in found}
+    for name, value in module_parts(found, own).items():
+        own[name].copy_(value)
 
 
 def _together(micro: Sequence[dict[str, float]], processes: Processes) -> dict[str, float]:
@@ -306,7 +329,12 @@ def _method(recipe: Recipe, model: PreTrainedModel, channels: int, batches: Batc
         heads=config.perception.heads,
         gists=config.injection.gists,
     )
-    return WritesWeights(module, readers, language(), recipe.alignment)
+    things = Things.count(
+        [seen for step in range(_COUNTED_STEPS) for seen in batches.seen(step)],
+        concepts=config.perception.concepts,
+        parts=parts_of(config.injection.moments, config.injection.places),
+    )
+    return WritesWeights(module, readers, language(), recipe.alignment, things)
 
 
 def _phases(recipe: Recipe, each: int) -> list[Phase]:

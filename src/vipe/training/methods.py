@@ -11,12 +11,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vipe.binding import Binding
 from vipe.config import ViPEConfig
 from vipe.merging import VisualTokens
 from vipe.model_files import save_model, save_twin
 from vipe.tokens import SoftTokens, VideoToTokens
 from vipe.training.alignment import AlignmentReaders
 from vipe.training.batches import Batch
+from vipe.training.concepts import Things, concept_loss
 from vipe.training.language import TrainingLanguageModel
 from vipe.training.recipe import Alignment
 from vipe.vision import VideoToWeights
@@ -83,6 +85,7 @@ class WritesWeights(Method):
         readers: Read gists and slots for the alignment losses; thrown away at the end.
         language: The frozen language model.
         alignment: Which losses there are, and when.
+        things: What the concepts of a binding are to be.
     """
 
     def __init__(
@@ -91,10 +94,11 @@ class WritesWeights(Method):
         readers: AlignmentReaders,
         language: TrainingLanguageModel,
         alignment: Alignment,
+        things: Things,
     ) -> None:
         super().__init__()
         self.module, self.readers, self.language = module, readers, language
-        self.alignment = alignment
+        self.alignment, self.things = alignment, things
 
     @property
     def trained(self) -> nn.Module:
@@ -105,11 +109,10 @@ class WritesWeights(Method):
         self, batch: Batch, step: int, beside: Batch | None = None
     ) -> tuple[Float[Tensor, ""], dict[str, float]]:
         """The gist's losses, then the slots', then the language model's with some of these."""
-        alignment, module = self.alignment, self.module
+        alignment = self.alignment
         if step < alignment.gist_steps:
             return self._gist(batch)
-        queries = module.injection(batch.tokens)
-        slots = module.perception.read(queries)
+        gists, slots = self._read(batch.tokens)
         values: dict[str, float] = {}
         loss = slots.new_zeros(())
         if step < alignment.before or alignment.weight > 0:
@@ -119,7 +122,7 @@ class WritesWeights(Method):
             loss = words + asked
         if step < alignment.before:
             return loss, values
-        with self.language.attached(module.perception.decide(slots, queries.gists)):
+        with self.language.attached(self._decide(slots, gists)):
             logits, labels = self.language(batch.rows)
         answered, weighted = _answer_losses(logits, labels, batch)
         loss = alignment.weight * loss + weighted
@@ -128,11 +131,40 @@ class WritesWeights(Method):
             loss, values["gist_loss"] = loss + alignment.gist_weight * gist, of_gist["gist_loss"]
         return loss, values | {"loss": answered.item()}
 
+    # What is trained is kept in float32 and multiplied as the language model is: on a CPU with bf16
+    # products, float32 ones would take four times as long.
+
+    def _gists(self, tokens: VisualTokens) -> Float[Tensor, "b g d"]:
+        with self.language.autocast():
+            return self.module.injection.gists(tokens).float()
+
+    def _read(self, tokens: VisualTokens) -> tuple[Float[Tensor, "b g d"], Float[Tensor, "b s d"]]:
+        with self.language.autocast():
+            queries = self.module.injection(tokens)
+            return queries.gists.float(), self.module.perception.read(queries).float()
+
+    def _decide(
+        self, slots: Float[Tensor, "b s d"], gists: Float[Tensor, "b g d"]
+    ) -> PerceptualWeights:
+        with self.language.autocast():
+            return self.module.perception.decide(slots, gists)
+
     def _gist(self, batch: Batch) -> tuple[Float[Tensor, ""], dict[str, float]]:
-        gists = self.module.injection.gists(batch.tokens)
+        gists = self._gists(batch.tokens)
         words = self.readers.gist_loss(gists, batch.bags)
         asked = self.readers.gist_question_loss(gists, batch.asked)
-        return words + asked, {"gist_loss": words.item(), "question_loss": asked.item()}
+        loss, values = words + asked, {"gist_loss": words.item(), "question_loss": asked.item()}
+        binding = self.module.perception.binding
+        concepts = binding and self._concepts(binding, gists, batch)
+        if concepts is not None:
+            loss, values["concept_loss"] = loss + concepts, concepts.item()
+        return loss, values
+
+    def _concepts(
+        self, binding: Binding, gists: Float[Tensor, "b g d"], batch: Batch
+    ) -> Float[Tensor, ""] | None:
+        with self.language.autocast():
+            return concept_loss(binding, gists, self.things, batch.seen)
 
     def look(
         self, batch: Batch, steps: int
@@ -140,22 +172,21 @@ class WritesWeights(Method):
         """The losses that the steps so far have trained, and whether tokens are right."""
         alignment, readers = self.alignment, self.readers
         if steps <= alignment.gist_steps:
-            gists = self.module.injection.gists(batch.tokens)
+            gists = self._gists(batch.tokens)
             return {
                 "gist_loss": readers.gist_loss(gists, batch.bags).item(),
                 "question_loss": readers.gist_question_loss(gists, batch.asked).item(),
             }, None
-        queries = self.module.injection(batch.tokens)
-        slots = self.module.perception.read(queries)
+        gists, slots = self._read(batch.tokens)
         values: dict[str, float] = {}
         if alignment.gist_steps:
-            values["gist_loss"] = readers.gist_loss(queries.gists, batch.bags).item()
+            values["gist_loss"] = readers.gist_loss(gists, batch.bags).item()
         if alignment.of_slots:
             values["slot_loss"] = readers.slot_loss(slots, batch.bags).item()
             values["question_loss"] = readers.question_loss(slots, batch.asked).item()
         if steps <= alignment.before:
             return values, None
-        with self.language.attached(self.module.perception.decide(slots, queries.gists)):
+        with self.language.attached(self._decide(slots, gists)):
             logits, labels = self.language(batch.rows)
         return values | {"loss": F.cross_entropy(logits, labels).item()}, logits.argmax(
             -1
@@ -164,9 +195,9 @@ class WritesWeights(Method):
     def normalise(self, tokens: VisualTokens, steps: int) -> None:
         """While the gists alone are trained, the norm of the slots sees nothing."""
         if steps <= self.alignment.gist_steps:
-            self.module.injection.gists(tokens)
+            self._gists(tokens)
         else:
-            self.module.perception.read(self.module.injection(tokens))
+            self._read(tokens)
 
     def save(self, folder: Path, config: ViPEConfig, weights: Mapping[str, Tensor]) -> None:
         """Write injection and perception."""

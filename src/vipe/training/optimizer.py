@@ -10,23 +10,31 @@ from torch import nn
 
 from vipe.training.recipe import Optimizer, Recipe
 
-_HEADS = ("heads_A", "heads_B", "static", "shift", "mix", "lora")
+# Not the static factor: were A to change quickly, the keys of a binding would no longer match it.
+_HEADS = ("heads_A", "heads_B", "shift", "mix", "lora", "tag", "part")
+_SHARED = ("shared_tag", "across")
 _STARTS = ("slots", "mix", "parts")
 
 
 def make_optimizer(module: nn.Module, config: Optimizer) -> torch.optim.Optimizer:
-    """AdamW; biases, norms and starts do not decay, and heads have a rate of their own."""
-    groups: list[dict[str, Any]] = [
-        {"params": [], "weight_decay": decay, "multiple": multiple}
-        for multiple in (1.0, config.heads)
-        for decay in (config.weight_decay, 0.0)
-    ]
+    """AdamW; biases, norms and starts do not decay; heads and the binding have their own rates."""
+    groups: dict[tuple[float, float], dict[str, Any]] = {}
     for name, parameter in module.named_parameters():
         parts = name.split(".")
-        decays = parameter.ndim == 2 and parts[-1] not in _STARTS
-        heads = any(part in _HEADS for part in parts)
-        groups[2 * heads + (not decays)]["params"].append(parameter)
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
+        decays = parameter.ndim == 2 and parts[-1] not in _STARTS and "binding" not in parts
+        decay = config.weight_decay if decays else 0.0
+        multiple = 1.0
+        if any(part in _HEADS for part in parts):
+            multiple = config.heads
+        elif any(part in _SHARED for part in parts):
+            multiple = config.shared
+        group = groups.setdefault(
+            (multiple, decay), {"params": [], "weight_decay": decay, "multiple": multiple}
+        )
+        group["params"].append(parameter)
+    return torch.optim.AdamW(
+        list(groups.values()), lr=config.learning_rate, betas=config.betas, fused=True
+    )
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

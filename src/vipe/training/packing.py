@@ -33,13 +33,12 @@ _PREFIX, _PADDING = 0, -1
 
 @dataclass(frozen=True, kw_only=True)
 class Turn:
-    """One question with the answer that is trained; what was said before, and what it is about."""
+    """One question with the answer that is trained, and what was said before it."""
 
     question: str
     answer: str
     kind: str
     before: tuple[tuple[str, str], ...] = ()
-    about: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

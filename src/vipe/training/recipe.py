@@ -165,11 +165,14 @@ class Optimizer(_Part):
     Attributes:
         heads: The learning rate of the factors and of what decides them, as a multiple of all
             else's: it starts when the rest has learned (after Hayou et al., LoRA+, ICML 2024).
+        shared: The same of what a binding writes through all layers alike: a small step of it in
+            each layer is a large one of the model.
     """
 
     steps: int = Field(ge=1)
     learning_rate: float = Field(default=1e-3, gt=0)
     heads: float = Field(default=1.0, gt=0)
+    shared: float = Field(default=1.0, gt=0)
     warmup: int = Field(default=50, ge=0)
     final: float = Field(default=0.02, ge=0)
     weight_decay: float = Field(default=0.01, ge=0)
@@ -187,6 +190,9 @@ class Alignment(_Part):
         weight: Of the slots' losses beside the language model's, after that.
         gist_weight: Of the gist's losses beside the language model's, on `gist_clips` of their
             own: the language model's few clips would wear down what the gist has learned.
+        keys: Whether the keys and values of concepts start, where the language model comes in,
+            from what it asks with and says (`vipe.training.keys`). Not for a run that goes on from
+            a model that has learned them.
         merge_ratios: One is drawn for each step before the language model; the more is merged, the
             faster.
     """
@@ -196,6 +202,7 @@ class Alignment(_Part):
     steps: int = Field(default=0, ge=0)
     weight: float = Field(default=0.0, ge=0)
     gist_weight: float = Field(default=0.0, ge=0)
+    keys: bool = False
     merge_ratios: MergeRatios = (0.8,)
 
     @property
@@ -237,7 +244,8 @@ class Recipe(_Part):
         alignment: The losses that need no language model, and the steps that have them alone.
         row_tokens: Tokens of a row (the turns of one clip).
         merge_ratios: One is drawn for each batch.
-        precision: What the frozen language model computes in.
+        precision: What the frozen language model computes in; "auto" for what this machine is
+            quickest in. In bfloat16, what is trained is multiplied in it too.
         compile: Whether the language model's layers are compiled.
         checkpoint_every: Steps between two checkpoints.
         accumulate: Micro-batches of a step, in each process; every one is of all `clips`.
@@ -259,7 +267,7 @@ class Recipe(_Part):
     alignment: Alignment = Alignment()
     row_tokens: int = Field(default=128, ge=1)
     merge_ratios: MergeRatios = (0.5,)
-    precision: Literal["float32", "bfloat16", "int8"] = "float32"
+    precision: Literal["float32", "bfloat16", "int8", "auto"] = "float32"
     compile: bool = False
     checkpoint_every: int = Field(default=50, ge=1)
     accumulate: int = Field(default=1, ge=1)
