@@ -107,7 +107,10 @@ def generate_after(
     longest = max(map(len, prompts))
     rows = [F.pad(prompt, (0, 0, longest - len(prompt), 0)) for prompt in prompts]
     mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts])
-    given = {"inputs_embeds": torch.stack(rows), "attention_mask": mask.to(model.device)}
+    given = {
+        "inputs_embeds": torch.stack(rows).to(model.dtype),
+        "attention_mask": mask.to(model.device),
+    }
     output = _decode(model, tokenizer, decoding, streamer=streamer, **given)
     answers = tokenizer.batch_decode(output, skip_special_tokens=True)
     return [answer.strip() for answer in answers]

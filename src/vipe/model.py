@@ -13,7 +13,7 @@ from torch import nn
 
 from vipe import model_files
 from vipe.allocator import keep_freed_memory
-from vipe.backbones import load_language_model
+from vipe.backbones import cast_parameters, load_language_model
 from vipe.chat import Message, prompt_ids
 from vipe.config import ViPEConfig
 from vipe.encoders import Encoder
@@ -113,10 +113,7 @@ class ViPE:
             self.video_to_weights.to(device)
             nn.Module.to(self.language_model, device)
         if dtype is not None:
-            # The parameters alone: a rotary embedding's frequencies, rounded to bfloat16, would
-            # turn the positions of a long prompt into others.
-            for parameter in self.language_model.parameters():
-                parameter.data = parameter.data.to(dtype)
+            cast_parameters(self.language_model, dtype)
         return self
 
     def see(

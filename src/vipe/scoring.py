@@ -74,7 +74,9 @@ def _log_likelihoods(
         after = embed(ids[row, len(prompt) :].to(prompt.device))
         rows.append(torch.cat([prompt, after]))
     logits = run(
-        inputs_embeds=torch.stack(rows), attention_mask=mask.to(model.device), use_cache=False
+        inputs_embeds=torch.stack(rows).to(model.dtype),
+        attention_mask=mask.to(model.device),
+        use_cache=False,
     ).logits.cpu()
     places, columns = answered.nonzero(as_tuple=True)
     # A token is foretold at the place before it.

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from vipe import model_files
 from vipe.allocator import keep_freed_memory
-from vipe.backbones import load_language_model
+from vipe.backbones import cast_parameters, load_language_model
 from vipe.chat import prompt_around
 from vipe.config import ViPEConfig
 from vipe.encoders import Encoder
@@ -104,8 +104,14 @@ class TokenTwin:
         )
 
     @classmethod
-    def from_pretrained(cls, name: str | os.PathLike[str]) -> TokenTwin:
+    def from_pretrained(
+        cls, name: str | os.PathLike[str], *, dtype: torch.dtype | None = None
+    ) -> TokenTwin:
         """Load a twin that `vipe train` made of a recipe with `method: tokens`.
+
+        Args:
+            name: A local folder or a hub id.
+            dtype: Of the language model; float32 unless given.
 
         Raises:
             ModelError: The model or a backbone is missing, damaged, does not fit, or is no twin.
@@ -122,6 +128,8 @@ class TokenTwin:
         model_files.load_weights(folder, config, video_to_tokens)
         with torch.no_grad():
             video_to_tokens.lora.weights().merge_into(language_model)
+        if dtype is not None:
+            cast_parameters(language_model, dtype)
         return cls(
             config,
             encoder=encoder,

@@ -53,14 +53,20 @@ def test_a_key_matches_its_own_thing_and_little_else(
     language = TrainingLanguageModel(tiny_language_model, list(perception.targets))
     keys = thing_keys(perception, language, tiny_tokenizer, THINGS)
     assert keys.shape == (4, 6, 3)
-    codes, moments = _codes(perception, language, tiny_tokenizer, "Is there {}?", THINGS)
-    assert codes.shape == (4, 3, 6, 3)
-    match = torch.einsum("nsr,mpsr->nm", keys, codes - codes.mean(dim=0))
-    others = match[~torch.eye(4, dtype=torch.bool)]
-    assert match.diagonal().min() > others.max()
-    # What all tokens are like is not matched: on average over them, much less than the thing.
-    anything = torch.einsum("nsr,sru,nsu->n", keys, moments, keys).sqrt()
-    assert (match.diagonal() > 2 * anything).all()
+    named, answered, anything = _codes(perception, language, tiny_tokenizer, THINGS)
+    assert named.shape == (4, 4, 6, 3)  # four questions
+    assert answered.shape == (4, 6, 6, 3)  # two of them with the beginning of an answer
+    for slots, codes in ((slice(0, 2), named), (slice(2, 6), answered)):
+        own = codes - codes.mean(dim=0)
+        match = torch.einsum("nsr,mpsr->nm", keys[:, slots], own[:, :, slots])
+        size = match.diagonal().sqrt()
+        others = (match / size[:, None] / size)[~torch.eye(4, dtype=torch.bool)]
+        assert others.max() < 0.9
+        matched = torch.einsum("nsr,npsr->nps", keys[:, slots], own[:, :, slots])
+        assert matched.mean().item() == pytest.approx(1, abs=0.5)
+    # What all tokens are like is matched less than the thing is.
+    everything = torch.einsum("nsr,sru,nsu->", keys, anything, keys) / (4 * 6)
+    assert everything.sqrt() < 2
 
 
 def test_concepts_start_from_what_is_asked_and_said(

@@ -9,13 +9,18 @@ Nothing here unpickles: weights are safetensors, GGUF, or tensors that PyTorch's
 loader accepts. Heavy libraries are imported where they are used, so importing this is quick.
 """
 
-from vipe.backbones.language import language_model_config, load_language_model
+from vipe.backbones.language import (
+    cast_parameters,
+    language_model_config,
+    load_language_model,
+)
 from vipe.backbones.packages import DEFAULT_LANGUAGE_MODEL, DEFAULT_VISION_MODEL
 from vipe.backbones.vision import load_timm_model, load_vision_tower, load_vision_weights
 
 __all__ = [
     "DEFAULT_LANGUAGE_MODEL",
     "DEFAULT_VISION_MODEL",
+    "cast_parameters",
     "language_model_config",
     "load_language_model",
     "load_timm_model",

@@ -24,6 +24,16 @@ _log = logging.getLogger(__name__)
 LAYOUT = 1  # of the unpacked folder; a change of what is written there raises it
 
 
+def cast_parameters(model: PreTrainedModel, dtype: torch.dtype) -> None:
+    """Change the dtype of a model's parameters, and of nothing else.
+
+    A rotary embedding's frequencies, rounded to bfloat16, would turn the positions of a long prompt
+    into others.
+    """
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
+
+
 def load_language_model(
     name: str = DEFAULT_LANGUAGE_MODEL, *, dtype: torch.dtype | None = None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

@@ -47,6 +47,9 @@ def evaluate(
             help="Beams of the search for captions (rows with references); 1 for none.",
         ),
     ] = CAPTION_BEAMS,
+    dtype: Annotated[
+        options.Dtype, typer.Option(help="What the language model computes in.")
+    ] = options.Dtype.float32,
     answers: Annotated[
         Path | None,
         typer.Option(metavar="FILE.jsonl", help="Keep the answers here.", show_default=False),
@@ -63,7 +66,7 @@ def evaluate(
         bar.show("loading the model")
         asked = read_rows(rows)[:limit]
         check_exist([row.video for row in asked])
-        loaded = load_any_model(model)
+        loaded = load_any_model(model, dtype=dtype.value)
         from vipe.evaluation.runner import evaluate as run
 
         results = run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -57,3 +58,10 @@ Temperature = Annotated[
     float,
     typer.Option(min=0.0, metavar="T", help="Above 0, answers are sampled; 0 takes the likeliest."),
 ]
+
+
+class Dtype(StrEnum):
+    """What a language model computes in."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"

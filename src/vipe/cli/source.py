@@ -43,12 +43,14 @@ class Opened:
         return int(noted) if noted.isdecimal() else None
 
 
-def load_any_model(name: str | None) -> Model:
+def load_any_model(name: str | None, *, dtype: str = "float32") -> Model:
     """Load a model of either kind, with as few imports as will do."""
     startup.lean_imports()
+    import torch
+
     from vipe.loading import load_model
 
-    return load_model(name)
+    return load_model(name, dtype=None if dtype == "float32" else getattr(torch, dtype))
 
 
 def load_model(name: str | None) -> ViPE:

@@ -27,7 +27,15 @@ from vipe.training.language import TrainingLanguageModel
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_ASKED = ("Is there {}?", "Where is {}?")
+_ASKED = (
+    ("Is there {} in the video?", ""),
+    ("Is there {}?", ""),
+    ("Where is {}?", "on the"),
+    ("In which part of the picture is {}?", "at the"),
+)
+"""Questions that name a thing, and how an answer begins that says more than yes or no."""
+_ELSEWHERE = 0.3
+"""What the codes of all tokens count beside those where an answer is written."""
 _TOGETHER = 32
 
 
@@ -70,6 +78,12 @@ def start_of_concepts(
     return found
 
 
+def _the(thing: str) -> str:
+    """A thing that was spoken of before: "the dog" of "a dog"."""
+    bare = _bare(thing)
+    return thing if bare == thing else f"the {bare}"
+
+
 def _bare(thing: str) -> str:
     """A thing without its article."""
     article, _, name = thing.partition(" ")
@@ -82,62 +96,85 @@ def thing_keys(
     tokenizer: PreTrainedTokenizerBase,
     things: Sequence[str],
 ) -> Float[Tensor, "n s r"]:
-    """Return the key of each thing: what matches the codes where it is named, and no others.
+    """Return the key of each thing: what matches the codes where it is asked for, and no others.
 
-    A thing's own codes are those at its last token, at the one after it and where the answer
-    begins, less what they are for all things. A key is C⁻¹ times these, with C the second moments
-    of a slot's codes over all tokens of the prompts: of all keys that match them, that which
-    matches the rest least.
+    Early layers are asked where a thing is named, by the codes of its last token; later ones have
+    moved it to where the answer is written. A thing's own codes are those less what they are for
+    all things. A key is C⁻¹ times these, with C the second moments of a slot's codes: of all keys
+    that match them, that which matches the rest least.
 
     Returns:
-        The keys, by which a thing is matched with 1 on average over slots where it is named.
+        The keys, by which a thing is matched with 1 on average over slots where it is asked for.
     """
-    own, moments = None, None
-    for asked in _ASKED:
-        codes, seen = _codes(perception, language, tokenizer, asked, things)
-        moments = seen if moments is None else moments + seen
-        own = codes if own is None else torch.cat([own, codes], dim=1)
-    assert own is not None
-    assert moments is not None
-    named = own[:, :: own.shape[1] // len(_ASKED)].mean(dim=1)
-    own = own - own.mean(dim=0)
+    named, answered, anything = _codes(perception, language, tokenizer, things)
+    always = answered.mean(dim=0)
+    read = torch.einsum("npsr,npsu->sru", answered, answered) / len(things)
+    read = read + 2 * torch.einsum("psr,psu->sru", always, always)
+    moments = _ELSEWHERE * anything + read / answered.shape[1]
     slack = 1e-4 * moments.diagonal(dim1=1, dim2=2).mean(dim=1) + 1e-12
     moments = moments + slack[:, None, None] * torch.eye(moments.shape[-1]).to(moments)
+    early = torch.tensor(_early(perception), device=named.device)
+    return torch.where(early[:, None], _matching(named, moments), _matching(answered, moments))
+
+
+def _matching(
+    codes: Float[Tensor, "n p s r"], moments: Float[Tensor, "s r r"]
+) -> Float[Tensor, "n s r"]:
+    """Return keys that match a thing's own codes at some places with 1 on average."""
+    own = codes - codes.mean(dim=0)
     found = torch.linalg.solve(moments, own.permute(2, 3, 0, 1).flatten(2))
     keys = found.unflatten(2, own.shape[:2]).permute(2, 3, 0, 1)
-    energy = torch.einsum("npsr,npsr->p", keys, own) / (own.shape[0] * own.shape[2])
-    keys = (keys / energy.clamp_min(1e-12).sqrt()[:, None, None]).sum(dim=1)
-    matched = torch.einsum("nsr,nsr->ns", keys, named).mean()
+    energy = torch.einsum("npsr,npsr->ps", keys, own) / len(own)
+    keys = (keys / energy.clamp_min(1e-12).sqrt()[..., None]).sum(dim=1)
+    matched = torch.einsum("nsr,npsr->", keys, own) / own[..., 0].numel()
     return keys / matched.clamp_min(1e-6)
+
+
+def _early(perception: Perception) -> list[bool]:
+    """Which slots are of the first third of the layers."""
+    layers = [
+        next(int(part) for part in target.split(".") if part.isdigit())
+        for target in perception.targets
+    ]
+    return [3 * layer <= max(layers) for layer in layers]
 
 
 def _codes(
     perception: Perception,
     language: TrainingLanguageModel,
     tokenizer: PreTrainedTokenizerBase,
-    asked: str,
     things: Sequence[str],
-) -> tuple[Float[Tensor, "n p s r"], Float[Tensor, "s r r"]]:
+) -> tuple[Float[Tensor, "n p s r"], Float[Tensor, "n q s r"], Float[Tensor, "s r r"]]:
     """What each slot's A reads of questions about things.
 
     Returns:
-        The codes at three places of each, and the sum over all tokens of their second moments.
+        The codes where each thing is named, those where the answer begins or goes on, and the mean
+        over all tokens of their second moments.
     """
-    found: list[Tensor] = []
+    named: list[Tensor] = []
+    answered: list[Tensor] = []
     moments: list[Tensor] = []
-    after = asked.partition("{}")[2]
-    for start in range(0, len(things), _TOGETHER):
-        some = things[start : start + _TOGETHER]
-        prompts = [prompt_ids(tokenizer, asked.format(thing)) for thing in some]
-        length = max(map(len, prompts))
-        ids = torch.tensor([prompt + [0] * (length - len(prompt)) for prompt in prompts])
-        codes = language.codes(ids, perception.static_weights()).float()
-        for row, (thing, prompt) in enumerate(zip(some, prompts, strict=True)):
-            last = _last_token(tokenizer, prompt, thing + after) - 1
-            found.append(codes[row, [last, last + 1, len(prompt) - 1]])
-            read = codes[row, : len(prompt)]
-            moments.append(torch.einsum("tsr,tsu->sru", read, read) / len(prompt))
-    return torch.stack(found), torch.stack(moments).mean(dim=0)
+    for asked, answer in _ASKED:
+        after = asked.partition("{}")[2]
+        begun = list(tokenizer(answer, add_special_tokens=False).input_ids) if answer else []
+        names, answers = [], []
+        for start in range(0, len(things), _TOGETHER):
+            some = [thing if not answer else _the(thing) for thing in things[start:][:_TOGETHER]]
+            prompts = [prompt_ids(tokenizer, asked.format(thing)) for thing in some]
+            length = max(map(len, prompts)) + len(begun)
+            ids = [prompt + begun for prompt in prompts]
+            padded = torch.tensor([one + [0] * (length - len(one)) for one in ids])
+            codes = language.codes(padded, perception.static_weights()).float()
+            for row, (thing, prompt) in enumerate(zip(some, prompts, strict=True)):
+                last = _last_token(tokenizer, prompt, thing + after[:1]) - 1
+                names.append(codes[row, last])
+                places = dict.fromkeys((len(prompt) - 1, len(ids[row]) - 1))
+                answers.append(codes[row, list(places)])
+                read = codes[row, : len(ids[row])]
+                moments.append(torch.einsum("tsr,tsu->sru", read, read) / len(read))
+        named.append(torch.stack(names))
+        answered.append(torch.stack(answers))
+    return torch.stack(named, dim=1), torch.cat(answered, dim=1), torch.stack(moments).mean(dim=0)
 
 
 def _last_token(tokenizer: PreTrainedTokenizerBase, prompt: Sequence[int], ending: str) -> int:
