@@ -46,14 +46,14 @@ def test_a_thing_is_found_in_a_prompt(tiny_tokenizer: PreTrainedTokenizerFast) -
         _last_token(tiny_tokenizer, prompt, "a cat")
 
 
-def test_a_key_matches_its_own_thing_and_little_else(
+def test_a_key_matches_its_own_thing_best(
     tiny_language_model: LlamaForCausalLM, tiny_tokenizer: PreTrainedTokenizerFast
 ) -> None:
     perception = perception_of(tiny_language_model)
     language = TrainingLanguageModel(tiny_language_model, list(perception.targets))
     keys = thing_keys(perception, language, tiny_tokenizer, THINGS)
     assert keys.shape == (4, 6, 3)
-    named, answered, anything = _codes(perception, language, tiny_tokenizer, THINGS)
+    named, answered, _ = _codes(perception, language, tiny_tokenizer, THINGS)
     assert named.shape == (4, 4, 6, 3)  # four questions
     assert answered.shape == (4, 6, 6, 3)  # two of them with the beginning of an answer
     for slots, codes in ((slice(0, 2), named), (slice(2, 6), answered)):
@@ -64,9 +64,6 @@ def test_a_key_matches_its_own_thing_and_little_else(
         assert others.max() < 0.9
         matched = torch.einsum("nsr,npsr->nps", keys[:, slots], own[:, :, slots])
         assert matched.mean().item() == pytest.approx(1, abs=0.5)
-    # What all tokens are like is matched less than the thing is.
-    everything = torch.einsum("nsr,sru,nsu->", keys, anything, keys) / (4 * 6)
-    assert everything.sqrt() < 2
 
 
 def test_concepts_start_from_what_is_asked_and_said(
