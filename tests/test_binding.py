@@ -82,7 +82,7 @@ def test_what_layers_share_is_written_by_all_of_a_kind() -> None:
 
 def test_a_part_is_answered_by_what_it_holds() -> None:
     module, things = sure()
-    units = module.concept.square().mean(dim=0).sqrt()
+    units = 8 * module.concept.square().mean(dim=0).sqrt()
     module.part.data = torch.eye(RANK)[:GISTS].expand(SLOTS, -1, -1) / units[:, None]
     held = [4, 0, 2]
     bound = module(things[held][None])

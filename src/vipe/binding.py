@@ -28,6 +28,9 @@ from torch import Tensor, nn
 
 from vipe.layers import linear
 
+_PARTS = 8.0
+"""Keys of parts are learned in so large units that they grow as fast as what the heads write."""
+
 
 class Binding(nn.Module):
     """Gists → what B holds of them, slot by slot; exactly zero at initialisation.
@@ -86,7 +89,7 @@ class Binding(nn.Module):
         held = self.concepts(gists)
         keys = torch.einsum("bgk,ksr->bsgr", held, self.concept)
         # Slots differ in how large their codes are: parts are in units of their keys of concepts.
-        units = self.concept.detach().square().mean(dim=0).sqrt()
+        units = _PARTS * self.concept.detach().square().mean(dim=0).sqrt()
         asked = self.part * units[:, None] + torch.einsum("gh,bshr->bsgr", self.across, keys)
         found: dict[int, Tensor] = {}
         for kind, places in self.places.items():
