@@ -22,7 +22,16 @@ from PIL import Image
 
 import media
 from vipe.errors import VideoError
-from vipe.frames import EveryFrame, Frames, Rate, Uniform, iter_frames, probe, read_frames
+from vipe.frames import (
+    EveryFrame,
+    Frames,
+    Rate,
+    Uniform,
+    fingerprint,
+    iter_frames,
+    probe,
+    read_frames,
+)
 from vipe.frames.container import Container
 from vipe.frames.sampling import Sampling
 from vipe.frames.video import Video
@@ -433,6 +442,34 @@ def test_a_reader_that_stops_early_closes_the_file(clip: Path) -> None:
         frames = iter_frames(clip, EveryFrame())
         next(frames)
         frames.close()  # type: ignore[attr-defined]
+
+
+# Which content.
+
+
+def test_a_fingerprint_is_of_the_content_alone(clip: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copy(clip, tmp_path / "other name.mkv"))
+    assert fingerprint(copy) == fingerprint(str(clip))
+    media.cut(copy, 0.9)
+    assert fingerprint(copy) != fingerprint(clip)
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for index in range(3):
+        Image.fromarray(media.picture(index)).save(pictures / f"{index}.png")
+    whole = fingerprint(pictures)
+    (pictures / "notes.txt").write_text("no picture")
+    (pictures / "2.png").rename(pictures / "10.png")  # still the last
+    assert fingerprint(pictures) == whole
+    (pictures / "10.png").rename(pictures / "00.png")
+    changed = fingerprint(pictures)
+    (pictures / "1.png").unlink()
+    assert len({whole, changed, fingerprint(pictures), fingerprint(pictures / "0.png")}) == 4
+
+
+def test_what_has_no_fingerprint(tmp_path: Path) -> None:
+    for path, text in ((tmp_path, "without pictures"), (tmp_path / "gone.mp4", "no such file")):
+        with pytest.raises(VideoError, match=text):
+            fingerprint(path)
 
 
 # What cannot be read.

@@ -8,6 +8,7 @@ that line and exits with status 2.
     ├── VideoError      a video, picture or folder of pictures that cannot be read
     ├── AdapterError    a saved adapter that is missing, damaged, or made for another model
     ├── ModelError      a model folder or a backbone that is missing or does not fit
+    ├── StoreError      a store of seen videos that is missing, or cannot be written
     ├── DataError       a data set, row or recipe that is missing or malformed
     └── RecipeError     a training recipe with an unknown key or a wrong value
 """
@@ -27,6 +28,10 @@ class AdapterError(ViPEError):
 
 class ModelError(ViPEError):
     """A model folder or a backbone is missing, damaged, or does not fit."""
+
+
+class StoreError(ViPEError):
+    """A store of seen videos, or an entry of it, is missing, damaged, or cannot be written."""
 
 
 class DataError(ViPEError):

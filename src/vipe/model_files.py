@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -140,17 +141,55 @@ def save_twin(
     _save(folder, {"method": "tokens", "reads": reads, **config.to_dict()}, weights)
 
 
+def digest_of_folder(folder: Path) -> str:
+    """Hash a model folder's two files; backbones count by the name that the config gives them.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        ModelError: They cannot be read.
+    """
+    try:
+        with (folder / WEIGHTS).open("rb") as weights:
+            state = hashlib.file_digest(weights, "sha256").digest()
+        return _digest((folder / CONFIG).read_bytes(), state)
+    except OSError as error:
+        raise ModelError(f"{folder}: cannot be read ({error.strerror})") from error
+
+
+def digest_of(config: ViPEConfig, weights: Mapping[str, Tensor]) -> str:
+    """Hash a model in memory: as the folder that `save_model` writes, if rounding changes nothing.
+
+    Weights that it would round are hashed as they are, so the model is another one than its folder.
+    """
+    rounded = {name: value.detach().to(torch.bfloat16) for name, value in weights.items()}
+    exact = all(torch.equal(rounded[name].to(v.dtype), v) for name, v in weights.items())
+    text, state = _contents(config.to_dict(), rounded if exact else weights)
+    return _digest(text, hashlib.sha256(state).digest())
+
+
+def _digest(config: bytes, state: bytes) -> str:
+    return hashlib.sha256(hashlib.sha256(config).digest() + state).hexdigest()
+
+
+def _contents(config: dict[str, Any], weights: Mapping[str, Tensor]) -> tuple[bytes, bytes]:
+    """Return the bytes of the two files; the tensors' dtypes stay."""
+    state = {k: v.detach().contiguous() for k, v in weights.items()}
+    text = json.dumps(config, indent=2) + "\n"
+    return text.encode(), save(state, metadata={"format": "pt"})
+
+
 def _save(folder: Path, config: dict[str, Any], weights: Mapping[str, Tensor]) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     older = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    state = {k: v.detach().to(torch.bfloat16).contiguous() for k, v in weights.items()}
-    text = json.dumps(config, indent=2) + "\n"
+    text, state = _contents(config, {k: v.detach().to(torch.bfloat16) for k, v in weights.items()})
     try:
         temporary.mkdir(exist_ok=True)
         # Not `save_file`, which leaves a file that only its owner can read.
-        (temporary / WEIGHTS).write_bytes(save(state, metadata={"format": "pt"}))
-        (temporary / CONFIG).write_text(text, encoding="utf-8")
+        (temporary / WEIGHTS).write_bytes(state)
+        (temporary / CONFIG).write_bytes(text)
         if folder.exists():
             folder.rename(older)
         temporary.rename(folder)

@@ -12,9 +12,17 @@ def test_the_page_is_not_stale() -> None:
 def test_the_page_has_every_command_and_option() -> None:
     page = reference()
     for command in (
-        "ask", "see", "chat", "train", "eval", "compare", "report", "bench", "scenes",
+        "ask", "see", "ls", "chat", "train", "eval", "compare", "report", "bench", "scenes",
         "photographs", "lmms-tasks",
     ):  # fmt: skip
         assert f"## `vipe {command}`" in page
-    for option in ("--merge-ratio", "--frames", "--answers", "--json", "--questions", "--debug"):
+    for option in (
+        "--merge-ratio",
+        "--frames",
+        "--store",
+        "--answers",
+        "--json",
+        "--questions",
+        "--debug",
+    ):
         assert f"`{option}" in page

@@ -1,13 +1,15 @@
 """The command line: parse, call, print. What it shows of an error is one line.
 
 ask, chat   a video or an adapter, and questions
-see         videos → adapter folders
+see         videos → adapter folders, named after them or in a store
+ls          what is in a store
 train       a recipe → a model folder
 evaluate    rows of questions → figures
 compare     two models' answers → how far apart they are
 bench       what an answer costs, against models that read tokens
 report      models' answers → a page of figures
 data        files to evaluate on
+videos      which videos arguments name
 source      what a command is asked about: a video, or an adapter
 options     options that several commands have
 console     errors, and the quiet of libraries
@@ -26,7 +28,20 @@ from typing import Annotated
 import typer
 
 from vipe import __version__
-from vipe.cli import ask, bench, chat, compare, console, data, evaluate, report, see, startup, train
+from vipe.cli import (
+    ask,
+    bench,
+    chat,
+    compare,
+    console,
+    data,
+    evaluate,
+    ls,
+    report,
+    see,
+    startup,
+    train,
+)
 
 app = typer.Typer(
     help="Look at a video once, write what it saw into a language model's weights, and ask.",
@@ -34,6 +49,7 @@ app = typer.Typer(
 )
 app.command(name="ask")(ask.ask)
 app.command(name="see")(see.see)
+app.command(name="ls")(ls.ls)
 app.command(name="chat")(chat.chat)
 app.command(name="train")(train.train)
 app.command(name="eval")(evaluate.evaluate)

@@ -1,14 +1,16 @@
 """Stage 1 of the flow, video file → Frames: decoding and sampling in seconds.
 
-reading    opens what a path or stream holds, and the public verbs
-video      moving pictures: seeking, decoding and picking, through FFmpeg (PyAV)
-container  the file around them: which stream, how long, where its key frames are
-pictures   still ones, through Pillow: one, a folder of them, an animated WebP
-sampling   which moments are wanted
-pixels     decoded picture → RGB tensor, upright and resized
-values     what comes out
+reading      opens what a path or stream holds, and the public verbs
+video        moving pictures: seeking, decoding and picking, through FFmpeg (PyAV)
+container    the file around them: which stream, how long, where its key frames are
+pictures     still ones, through Pillow: one, a folder of them, an animated WebP
+fingerprint  which bytes a video is, as a hash
+sampling     which moments are wanted
+pixels       decoded picture → RGB tensor, upright and resized
+values       what comes out
 """
 
+from vipe.frames.fingerprint import fingerprint
 from vipe.frames.reading import iter_frames, probe, read_frames
 from vipe.frames.sampling import EveryFrame, Rate, Sampling, Uniform
 from vipe.frames.values import Frames, VideoInfo
@@ -20,6 +22,7 @@ __all__ = [
     "Sampling",
     "Uniform",
     "VideoInfo",
+    "fingerprint",
     "iter_frames",
     "probe",
     "read_frames",

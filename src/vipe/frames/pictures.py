@@ -73,15 +73,12 @@ class Pictures:
             yield self.seconds[index], pixels
 
 
-def folder(path: Path, per_second: int | float) -> Pictures:
-    """Take the pictures of a folder in natural order (`2.png` before `10.png`).
+def files_of(path: Path) -> list[Path]:
+    """List the pictures of a folder in natural order (`2.png` before `10.png`).
 
     Raises:
         VideoError: There is no picture in it.
     """
-    if not per_second > 0:
-        raise ValueError(f"a rate must be above zero, got {per_second}")
-    name = one_line(path)
     extensions = Image.registered_extensions()
     files = sorted(
         (
@@ -92,7 +89,19 @@ def folder(path: Path, per_second: int | float) -> Pictures:
         key=_natural,
     )
     if not files:
-        raise VideoError(f"{name} is a folder without pictures")
+        raise VideoError(f"{one_line(path)} is a folder without pictures")
+    return files
+
+
+def folder(path: Path, per_second: int | float) -> Pictures:
+    """Take the pictures of a folder, in natural order, as a video.
+
+    Raises:
+        VideoError: There is no picture in it.
+    """
+    if not per_second > 0:
+        raise ValueError(f"a rate must be above zero, got {per_second}")
+    files = files_of(path)
 
     def load(index: int) -> Image.Image:
         file = files[index]
@@ -111,7 +120,7 @@ def folder(path: Path, per_second: int | float) -> Pictures:
         seconds=[i / per_second for i in range(len(files))],
         duration=len(files) / per_second,
         load=load,
-        name=name,
+        name=one_line(path),
     )
 
 

@@ -117,7 +117,7 @@ def _opened(path: Readable, pictures_per_second: int | float) -> Iterator[Source
         if isinstance(path, str | os.PathLike):
             file = Path(path)
             name = one_line(file)
-            opened = _open(file, name)
+            opened = open_file(file, name)
             if opened is None:
                 yield pictures.folder(file, pictures_per_second)
                 return
@@ -134,8 +134,12 @@ def _opened(path: Readable, pictures_per_second: int | float) -> Iterator[Source
         )
 
 
-def _open(file: Path, name: str) -> io.BufferedReader | None:
-    """Open a file for reading, or give None for a folder."""
+def open_file(file: Path, name: str) -> io.BufferedReader | None:
+    """Open a file for reading, or give None for a folder.
+
+    Raises:
+        VideoError: It is neither, is not there, or may not be read; the text calls it `name`.
+    """
     try:
         status = file.stat()
         if stat.S_ISDIR(status.st_mode):
