@@ -23,9 +23,9 @@ Video = Readable | Frames
 class Watch:
     """The patch features of a video in clips; the last may be shorter. To be gone through once.
 
-    A thread decodes ahead while clips are encoded. No more than three clips of frames are held:
-    those that wait, those of the next clip, and those that are encoded (more only if frames come in
-    longer pieces, which are held whole).
+    A thread decodes ahead while clips are encoded. No more than a clip of frames wait for that, and
+    two are held while a clip is put together (more only if frames come in longer pieces, which are
+    held whole).
 
     Args:
         encoder: Encodes the frames.
@@ -35,6 +35,8 @@ class Watch:
         clip: Frames of a clip.
         spent: Gets the seconds of "decode" (those that frames were waited for) and "encode", and
             as "see" those that its user took with each clip; None if nobody asks.
+        strict: Whether a file that is seen to be cut off gives no frame at all; else the error
+            comes after the frames that are left.
 
     Attributes:
         frames: How many were seen so far.
@@ -49,11 +51,12 @@ class Watch:
         *,
         clip: int,
         spent: dict[str, float] | None = None,
+        strict: bool = True,
     ) -> None:
         self.encoder, self.video, self.clip = encoder, video, clip
         self.spent: dict[str, float] = {} if spent is None else spent
         self.frames, self.duration = 0, 0.0
-        self._source = _pieces(encoder, video, sampling)
+        self._source = _pieces(encoder, video, sampling, strict)
         self.spent.update(decode=0.0, encode=0.0, see=0.0)
 
     def __iter__(self) -> Iterator[PatchFeatures]:
@@ -65,6 +68,7 @@ class Watch:
         with closing(self.pieces()) as pieces:
             for frames in in_clips(pieces, self.clip):
                 features = self.encode(frames)
+                del frames  # else it is held while the next clip is put together
                 with self.timed("see"):
                     yield features
 
@@ -107,18 +111,20 @@ class Watch:
 
 
 def _pieces(
-    encoder: Encoder, video: Video | Iterable[Frames], sampling: int | Sampling
+    encoder: Encoder, video: Video | Iterable[Frames], sampling: int | Sampling, strict: bool
 ) -> Iterable[Frames]:
     if isinstance(video, Frames):
         return [video]
     if isinstance(video, str | os.PathLike | ByteStream):
-        return _decoded(encoder, video, sampling)
+        return _decoded(encoder, video, sampling, strict)
     return video
 
 
-def _decoded(encoder: Encoder, video: Readable, sampling: int | Sampling) -> Iterator[Frames]:
+def _decoded(
+    encoder: Encoder, video: Readable, sampling: int | Sampling, strict: bool
+) -> Iterator[Frames]:
     """Yield the sampled frames of a file one by one, as the encoder wants them."""
     chosen = Uniform(sampling) if isinstance(sampling, int) else sampling
-    duration = probe(video).duration
-    for second, image in iter_frames(video, chosen, size=encoder.image_size):
+    duration = probe(video, strict=strict).duration
+    for second, image in iter_frames(video, chosen, size=encoder.image_size, strict=strict):
         yield Frames(pixels=image[None], seconds=torch.tensor([second]), duration=duration)
