@@ -22,23 +22,49 @@ def in_clips(pieces: Iterable[Frames], count: int) -> Iterator[Frames]:
     Raises:
         ValueError: The pieces are of different heights or widths.
     """
-    clip: list[Frames] = []
-    room = count
+    clips = Clips(count)
     for piece in pieces:
+        yield from clips.push(piece)
+    if (rest := clips.rest()) is not None:
+        yield rest
+
+
+class Clips:
+    """The clip that is being put together.
+
+    Args:
+        count: Frames of a clip.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._parts: list[Frames] = []
+        self._room = count
+
+    def push(self, piece: Frames) -> Iterator[Frames]:
+        """Add the next piece, and yield the clips that are whole now.
+
+        Raises:
+            ValueError: It is of another height or width than the one before.
+        """
         start = 0
         while start < len(piece):
-            part = slice(start, start + room)
-            clip.append(
+            part = slice(start, start + self._room)
+            self._parts.append(
                 Frames(
                     pixels=piece.pixels[part], seconds=piece.seconds[part], duration=piece.duration
                 )
             )
-            start, room = start + len(clip[-1]), room - len(clip[-1])
-            if not room:
-                yield _joined(clip)
-                clip, room = [], count
-    if clip:
-        yield _joined(clip)
+            start += len(self._parts[-1])
+            self._room -= len(self._parts[-1])
+            if not self._room:
+                clip = _joined(self._parts)
+                self._parts, self._room = [], self.count
+                yield clip
+
+    def rest(self) -> Frames | None:
+        """Return the frames of the clip that is not whole yet, and keep them; None without any."""
+        return _joined(self._parts) if self._parts else None
 
 
 def _joined(parts: Sequence[Frames]) -> Frames:

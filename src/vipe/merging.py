@@ -157,6 +157,12 @@ class HierarchicalMerge:
             node = (node[0] + 1, self._join(self._levels.pop()[1], node[1]))
         self._levels.append(node)
 
+    def fork(self) -> HierarchicalMerge:
+        """Return a merge of what was pushed so far, which goes on by itself; it copies nothing."""
+        other = HierarchicalMerge(self.config)
+        other._levels = list(self._levels)
+        return other
+
     @property
     def live_tokens(self) -> int:
         """Tokens that are held now, for each video."""

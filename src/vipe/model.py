@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +23,7 @@ from vipe.frames import Frames, Sampling
 from vipe.generation import Decoding, TextStream, generate, iterate
 from vipe.merging import HierarchicalMerge, MergeConfig
 from vipe.scoring import log_likelihoods
+from vipe.streaming import see_parts, watch_stream
 from vipe.vision import VideoToWeights
 from vipe.watching import Video, Watch
 from vipe.weights import PerceptualWeights
@@ -151,6 +154,50 @@ class ViPE:
         with watch.timed("see"), torch.no_grad():
             weights = self.video_to_weights(merge.result())[0]
         return replace(weights, metadata=watch.about)
+
+    def see_stream(
+        self,
+        video: Video | Iterable[Frames],
+        *,
+        every: int | float = 10.0,
+        frames: int | Sampling | None = None,
+        merge_ratio: float | None = None,
+    ) -> Iterator[PerceptualWeights]:
+        """Look at a video while it goes on; yield the weights of all that was seen so far.
+
+        Each is what `see` returns for the frames up to there, and the last, at the video's end,
+        what it returns for the whole, with the same sampling: bit for bit, for the clips are the
+        same. Their metadata has in "until" the second, and in "cut_off" why a video broke off, if
+        it did: what came before is kept, and the log has a warning. What is held is bounded: some
+        clips of frames, and tokens that grow with the logarithm of their number. Closing the
+        iterator stops the decoding.
+
+        Args:
+            video: As of `see`, or live: a binary file that cannot be sought in (a pipe, a response
+                to a request), or frames in pieces.
+            every: Seconds of the video from one yield to the next.
+            frames: Two a second of a file, and all of decoded frames, unless given. A live video
+                has to be sampled by `Rate` or `EveryFrame`, of effect also on frames in pieces.
+            merge_ratio: Share of tokens merged away; the config's unless given.
+
+        Raises:
+            VideoError: It cannot be read and nothing was seen of it; or it is live and the sampling
+                needs its length.
+            ValueError: `every` is not above 0, or `merge_ratio` not at least 0 and below 1.
+        """
+        if not 0 < every < math.inf:
+            raise ValueError(f"every must be above 0 seconds, got {every}")
+        config = self._merging(merge_ratio)
+        watch = watch_stream(self.encoder, video, frames, clip=config.frames_per_clip)
+
+        def weights() -> Iterator[PerceptualWeights]:
+            with closing(see_parts(watch, config, float(every))) as parts:
+                for part in parts:
+                    with torch.no_grad():
+                        seen = self.video_to_weights(part.tokens)[0]
+                    yield replace(seen, metadata=part.about)
+
+        return weights()
 
     def see_batch(
         self,

@@ -2,6 +2,7 @@
 
 reading      opens what a path or stream holds, and the public verbs
 video        moving pictures: seeking, decoding and picking, through FFmpeg (PyAV)
+live         a stream that comes once, and cannot be sought in
 container    the file around them: which stream, how long, where its key frames are
 pictures     still ones, through Pillow: one, a folder of them, an animated WebP
 fingerprint  which bytes a video is, as a hash

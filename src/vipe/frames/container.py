@@ -35,13 +35,17 @@ class Container:
         indexed_to: The last tick that the list covers.
     """
 
-    def __init__(self, stream: ByteStream, path: str | None, name: str) -> None:
-        """Open `path`, or `stream` where that is None.
+    def __init__(
+        self, stream: ByteStream, path: str | None, name: str, *, strict: bool = True
+    ) -> None:
+        """Open `path`, or `stream` where that is None; not strict, `check_uncut` tells of a cut.
 
         Raises:
             VideoError: FFmpeg does not know what it is, there is no video, or it is cut off.
         """
         self._bytes, self._path, self._name = stream, path, name
+        self._strict = strict
+        self._cut: VideoError | None = None
         self._container: InputContainer | None = None
         self._timed = True
         self.start = 0
@@ -147,6 +151,15 @@ class Container:
         if last - self.start < _WHOLE * (self.end - self.start):
             raise self._truncated(self.seconds(last), self.seconds(self.end))
 
+    def check_uncut(self) -> None:
+        """Tell of a cut that was found when the file was opened.
+
+        Raises:
+            VideoError: There is one.
+        """
+        if self._cut is not None:
+            raise self._cut
+
     def _choose(self, container: InputContainer) -> av.VideoStream:
         videos = [
             stream
@@ -181,7 +194,9 @@ class Container:
             start = span[0] if start is None else start
         end = span[1]
         if end - start < _WHOLE * (stated - start) and self._cut_off(stated):
-            raise self._truncated((end - start) * self.tick, (stated - start) * self.tick)
+            self._cut = self._truncated((end - start) * self.tick, (stated - start) * self.tick)
+            if self._strict:
+                raise self._cut
         return start, end
 
     def _span(self) -> tuple[int, int] | None:

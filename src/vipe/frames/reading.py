@@ -42,13 +42,21 @@ class Source(Protocol):
         ...
 
 
-def probe(path: Readable, *, pictures_per_second: int | float = 1.0) -> VideoInfo:
+def probe(
+    path: Readable, *, pictures_per_second: int | float = 1.0, strict: bool = True
+) -> VideoInfo:
     """Say what a video, picture or folder of pictures is, decoding no more than one frame.
+
+    Args:
+        path: As of `iter_frames`.
+        pictures_per_second: How fast a folder of pictures plays.
+        strict: Whether a file that is seen to be cut off is an error; else it is as long as what
+            is left of it, where it does not state its length beforehand.
 
     Raises:
         VideoError: It cannot be read; the text says why, as with `iter_frames`.
     """
-    with _opened(path, pictures_per_second) as source:
+    with _opened(path, pictures_per_second, strict=strict) as source:
         return source.info()
 
 
@@ -58,6 +66,7 @@ def iter_frames(
     *,
     size: tuple[int, int] | int | None = None,
     pictures_per_second: int | float = 1.0,
+    strict: bool = True,
 ) -> Iterator[tuple[float, UInt8[Tensor, "3 height width"]]]:
     """Yield frames as they are decoded, in order, with the second at which each is shown.
 
@@ -68,6 +77,8 @@ def iter_frames(
         size: Resize to (height, width), or to a square of this side; the aspect is not kept.
             By default the size of the first frame.
         pictures_per_second: How fast a folder of pictures plays.
+        strict: Whether a file that is seen to be cut off when it is opened gives no frame at all;
+            else the error comes after the frames that are left.
 
     Yields:
         The frame's own time in seconds from the video's start, and its pixels `(3, H, W)`, uint8
@@ -81,7 +92,7 @@ def iter_frames(
             warns when frames are missing in the end.
     """
     size = _pair(size)
-    with _opened(path, pictures_per_second) as source:
+    with _opened(path, pictures_per_second, strict=strict) as source:
         yield from source.frames(sampling.moments(source.duration), size)
 
 
@@ -111,7 +122,9 @@ def _pair(size: tuple[int, int] | int | None) -> tuple[int, int] | None:
 
 
 @contextmanager
-def _opened(path: Readable, pictures_per_second: int | float) -> Iterator[Source]:
+def _opened(
+    path: Readable, pictures_per_second: int | float, *, strict: bool = True
+) -> Iterator[Source]:
     """Find what a path or stream holds; its content decides, not its name."""
     with ExitStack() as stack:
         if isinstance(path, str | os.PathLike):
@@ -130,7 +143,7 @@ def _opened(path: Readable, pictures_per_second: int | float) -> Iterator[Source
         if stream.seek(0, os.SEEK_END) == 0:
             raise VideoError(f"{name} is empty")
         yield _picture(stream, name) or stack.enter_context(
-            closing(Video(stream, None if file is None else str(file), name))
+            closing(Video(stream, None if file is None else str(file), name, strict=strict))
         )
 
 

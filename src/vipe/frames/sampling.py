@@ -7,7 +7,14 @@ first frame, before that). Each frame comes once, even if it is on the screen at
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
+
+Frame = TypeVar("Frame")
+
+# A frame that starts so little (seconds) after a moment is on the screen at it: times are rounded.
+_ROUNDING = 5e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +48,28 @@ class Rate:
         count = max(1, math.ceil(duration * self.per_second - 1e-6))
         return [i / self.per_second for i in range(count)]
 
+    def thin(self, frames: Iterable[tuple[float, Frame]]) -> Iterator[tuple[float, Frame]]:
+        """Choose from frames that come one by one, of a video whose length is not known.
+
+        A frame is given when the next one comes; the last is taken to stay as long as the one
+        before it.
+
+        Args:
+            frames: Frames in order, each after the second at which it is shown.
+        """
+        held: tuple[float, Frame] | None = None
+        moment, step = 0, 0.0
+        for frame in frames:
+            second = frame[0]
+            if held is not None:
+                step = second - held[0]
+                if moment / self.per_second < second - _ROUNDING:
+                    yield held
+                    moment = math.ceil((second - _ROUNDING) * self.per_second)
+            held = frame
+        if held is not None and moment / self.per_second < held[0] + max(step, 2 * _ROUNDING):
+            yield held
+
 
 @dataclass(frozen=True, slots=True)
 class EveryFrame:
@@ -48,6 +77,10 @@ class EveryFrame:
 
     def moments(self, duration: float) -> None:
         """Name no moments: all frames are wanted."""
+
+    def thin(self, frames: Iterable[tuple[float, Frame]]) -> Iterator[tuple[float, Frame]]:
+        """Choose all."""
+        yield from frames
 
 
 Sampling = Uniform | Rate | EveryFrame

@@ -34,13 +34,15 @@ _SLACK = 0.5
 class Video:
     """A video stream, read forward: frames at given moments, or all of them."""
 
-    def __init__(self, stream: ByteStream, path: str | None, name: str) -> None:
-        """Open `path`, or `stream` where that is None.
+    def __init__(
+        self, stream: ByteStream, path: str | None, name: str, *, strict: bool = True
+    ) -> None:
+        """Open `path`, or `stream` where that is None; not strict, a cut is told at its place.
 
         Raises:
             VideoError: FFmpeg does not know what it is, or there is no video in it.
         """
-        self._box = Container(stream, path, name)
+        self._box = Container(stream, path, name, strict=strict)
         self._name = name
         self._damaged = 0
         self._blind = _BLIND
@@ -90,6 +92,7 @@ class Video:
                 "be decoded)",
                 stacklevel=3,
             )
+        self._box.check_uncut()
 
     def _every(self) -> Iterator[TimedFrame]:
         held: TimedFrame | None = None

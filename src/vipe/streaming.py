@@ -1,0 +1,152 @@
+"""Stages 1 to 3 of a video that is not over: VisualTokens of all that was seen, now and then."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+import torch
+
+from vipe.clips import Clips
+from vipe.encoders import Encoder
+from vipe.errors import VideoError
+from vipe.frames import EveryFrame, Frames, Rate, Sampling, Uniform
+from vipe.frames.live import iter_live
+from vipe.frames.values import ByteStream
+from vipe.merging import HierarchicalMerge, MergeConfig, VisualTokens
+from vipe.watching import Video, Watch
+
+_log = logging.getLogger(__name__)
+
+# Times in float32 are rounded by less than this (seconds) over an hour.
+_ROUNDING = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What was seen of a video until some second.
+
+    Attributes:
+        tokens: Of all that was seen; their duration is what the video's would be, if it ended now.
+        about: What is noted of it; "until" is the second, and "cut_off" says why a video ended
+            before its end.
+    """
+
+    tokens: VisualTokens
+    about: dict[str, str]
+
+
+def watch_stream(
+    encoder: Encoder, video: Video | Iterable[Frames], sampling: int | Sampling | None, *, clip: int
+) -> Watch:
+    """Watch a video of which all that is left counts, or a live one, whose length nobody knows.
+
+    Args:
+        encoder: Encodes the frames.
+        video: As of `Watch`; a binary file that cannot be sought in, and frames that come in
+            pieces, are live.
+        sampling: None for two frames a second of a file or a live file, and for every one of the
+            frames that are already decoded.
+        clip: Frames of a clip.
+
+    Raises:
+        VideoError: The sampling of a live video needs its length.
+    """
+    if isinstance(video, Frames):
+        return Watch(encoder, video, EveryFrame(), clip=clip)
+    if isinstance(video, str | os.PathLike) or (isinstance(video, ByteStream) and video.seekable()):
+        chosen = Rate() if sampling is None else sampling
+        return Watch(encoder, video, chosen, clip=clip, strict=False)
+    if isinstance(sampling, int | Uniform):
+        raise VideoError(
+            "a live video cannot be sampled evenly, for its length is not known: "
+            "sample it by Rate or EveryFrame"
+        )
+    if isinstance(video, ByteStream):
+        pieces = _decoded(video, sampling or Rate(), encoder.image_size)
+    else:
+        pieces = _thinned(video, sampling or EveryFrame())
+    return Watch(encoder, pieces, EveryFrame(), clip=clip)
+
+
+def see_parts(watch: Watch, config: MergeConfig, every: float) -> Generator[Seen]:
+    """Yield what was seen at each multiple of `every` seconds of the video, and at its end.
+
+    What is yielded at a second is known as soon as a frame comes that is not before it: where
+    frames are further apart than `every`, once for all the multiples between them. Beside the
+    frames that `watch` holds, one clip's, and the tokens of two `HierarchicalMerge`s, are held.
+    Frames of a clip that is not whole yet are encoded once more when it is, so that the clips are
+    those of a video that is seen at once.
+
+    A video that breaks off ends there, with a warning in the log.
+
+    Args:
+        watch: The video.
+        config: How tokens merge.
+        every: Seconds, above 0.
+
+    Raises:
+        VideoError: The video cannot be read and nothing was seen of it.
+        ValueError: There are no frames.
+    """
+    merge, clips = HierarchicalMerge(config), Clips(config.frames_per_clip)
+    seen, last, due = 0, 0.0, every
+    cut: str | None = None
+
+    def until(second: float, *, ends: bool = False) -> Seen:
+        so_far, rest = merge.fork(), clips.rest()
+        if rest is not None:
+            so_far.push(*watch.encode(rest).as_batch())
+        tokens = so_far.result()
+        if not ends:
+            tokens = replace(tokens, duration=torch.full_like(tokens.duration, second))
+        about = watch.about | {"frames": str(seen), "until": f"{second:.3f}"}
+        return Seen(tokens=tokens, about=about if cut is None else about | {"cut_off": cut})
+
+    with closing(watch.pieces()) as pieces:
+        frames = _one_by_one(pieces)
+        while True:
+            try:
+                frame = next(frames, None)
+            except (VideoError, OSError) as error:
+                if not seen:
+                    raise
+                cut = " ".join(str(error).split()) or type(error).__name__
+                _log.warning("%s; what was seen until %.2f s is kept", cut, last)
+                break
+            if frame is None:
+                break
+            second = frame.seconds.item()
+            passed = math.floor((second + _ROUNDING) / every) * every
+            if passed >= due and seen:
+                yield until(passed)
+            due = passed + every
+            for clip in clips.push(frame):
+                merge.push(*watch.encode(clip).as_batch())
+            seen, last = seen + 1, second
+    yield until(last if cut is not None else watch.duration, ends=cut is None)
+
+
+def _one_by_one(pieces: Iterable[Frames]) -> Iterator[Frames]:
+    for piece in pieces:
+        for i in range(len(piece)):
+            yield Frames(
+                pixels=piece.pixels[i : i + 1],
+                seconds=piece.seconds[i : i + 1],
+                duration=piece.duration,
+            )
+
+
+def _decoded(stream: ByteStream, sampling: Rate | EveryFrame, side: int) -> Generator[Frames]:
+    for second, image in iter_live(stream, sampling, size=(side, side)):
+        yield Frames(pixels=image[None], seconds=torch.tensor([second]))
+
+
+def _thinned(pieces: Iterable[Frames], sampling: Rate | EveryFrame) -> Generator[Frames]:
+    timed = ((frame.seconds.item(), frame) for frame in _one_by_one(pieces))
+    for _, frame in sampling.thin(timed):
+        yield frame
