@@ -115,7 +115,7 @@ def test_an_override_that_fits_nowhere_is_named(recipe: Path, wrong: str) -> Non
         ("sources=[]", r"sources: .*at least 1"),
         ("sources.0.source.kind=films", r"sources\.0\.source: .*'films'"),
         ("sources.1.source={kind: photographs}", r"photographs\.tars: field required"),
-        ("precision=int4", r"precision: .*'float32', 'bfloat16' or 'int8'"),
+        ("precision=int4", r"precision: .*'float32', 'bfloat16', 'int8' or 'auto'"),
         ("merge_ratios=[]", r"merge_ratios: .*at least 1"),
         ("merge_ratios=[0.5, 1.0]", r"merge_ratios\.1: .*less than 1"),
         ("checkpoint_every=0", r"checkpoint_every: .*greater"),
