@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
+import subprocess
+import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
+import killing
 import media
 from vipe import PerceptualWeights, ViPE
 from vipe.entry import Entry
@@ -22,9 +24,6 @@ from vipe.errors import StoreError, VideoError
 from vipe.frames import fingerprint
 from vipe.seer import Seer
 from vipe.store import Store
-
-KILLED_AT = [(Path, "mkdir"), (Path, "rename"), (Path, "write_bytes"), (os, "fsync")]
-KILLED_AT += [(shutil, "rmtree")]
 
 
 class Counted(ViPE):
@@ -144,45 +143,28 @@ def test_pictures_and_folders_of_them_are_videos(counted: Counted, tmp_path: Pat
 # Killed -----------------------------------------------------------------------------------------
 
 
-def killed(step: int, work: Callable[[], object]) -> bool:
-    """Do work in a process that is killed at its step-th change of the disk; False if it ends."""
-    child = os.fork()
-    if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-    left = [step]
-
-    def deadly(function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any, **named: Any) -> Any:
-            left[0] -= 1
-            if left[0] == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return function(*arguments, **named)
-
-        return call
-
-    try:
-        for owner, name in KILLED_AT:
-            setattr(owner, name, deadly(getattr(owner, name)))
-        work()
-    finally:
-        os._exit(0)
-
-
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no processes to kill")
 def test_killed_at_any_step_the_store_ends_as_if_undisturbed(
-    counted: Counted, clip: Path, tmp_path: Path
+    tiny_vipe: ViPE, clip: Path, tmp_path: Path
 ) -> None:
+    tiny_vipe.save_pretrained(tmp_path / "model")
+    counted = Counted.of(ViPE.from_pretrained(tmp_path / "model"))
     second = media.video(tmp_path / "second.mp4", frames=4, rate=5)
     undisturbed = Store(tmp_path / "undisturbed")
     expected = [undisturbed.see(counted, video) for video in (clip, second)]
-    prepared = Counted.of(counted)
-    prepared.seen = counted.see(clip)  # no child computes: its threads are not there
-    step, empty, whole = 0, 0, 0
-    while True:
-        step += 1
+    counted.see(clip).save(tmp_path / "seen")
+    places = (tmp_path / "model", tmp_path / "seen", clip, tmp_path)
+    run = subprocess.run(
+        [sys.executable, killing.__file__, *map(str, places)],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    empty, whole = 0, 0
+    for step in range(1, int(run.stdout.split()[-1]) + 1):
         store = Store(tmp_path / f"store-{step}")
-        if not killed(step, lambda store=store: store.see(prepared, clip)):
-            break
         before = list(store) if store.folder.is_dir() and any(store.folder.iterdir()) else []
         assert contents(before) in ({}, contents(expected[:1]))
         empty, whole = empty + (not before), whole + bool(before)
