@@ -19,6 +19,11 @@ def perception_of(model: LlamaForCausalLM) -> Perception:
     return config.build(model, name="tiny", gists=14).eval()
 
 
+def asked(model: LlamaForCausalLM) -> tuple[Perception, TrainingLanguageModel]:
+    perception = perception_of(model)
+    return perception, TrainingLanguageModel(model, list(perception.targets))
+
+
 def test_codes_are_what_each_a_reads(tiny_language_model: LlamaForCausalLM) -> None:
     perception = perception_of(tiny_language_model)
     weights = perception.static_weights()
@@ -49,8 +54,7 @@ def test_a_thing_is_found_in_a_prompt(tiny_tokenizer: PreTrainedTokenizerFast) -
 def test_a_key_matches_its_own_thing_best(
     tiny_language_model: LlamaForCausalLM, tiny_tokenizer: PreTrainedTokenizerFast
 ) -> None:
-    perception = perception_of(tiny_language_model)
-    language = TrainingLanguageModel(tiny_language_model, list(perception.targets))
+    perception, language = asked(tiny_language_model)
     keys = thing_keys(perception, language, tiny_tokenizer, THINGS)
     assert keys.shape == (4, 6, 3)
     named, answered, _ = _codes(perception, language, tiny_tokenizer, THINGS)
@@ -69,15 +73,14 @@ def test_a_key_matches_its_own_thing_best(
 def test_concepts_start_from_what_is_asked_and_said(
     tiny_language_model: LlamaForCausalLM, tiny_tokenizer: PreTrainedTokenizerFast
 ) -> None:
-    perception = perception_of(tiny_language_model)
-    language = TrainingLanguageModel(tiny_language_model, list(perception.targets))
+    perception, language = asked(tiny_language_model)
     found = start_of_concepts(perception, language, tiny_tokenizer, THINGS)
     assert set(found) == {"concept", "said.o_proj", "said.down_proj"}
     for name, value in found.items():
         assert value.shape == perception.binding.get_parameter(name).shape
         assert value[: len(THINGS)].flatten(1).any(dim=1).all()
         assert not value[len(THINGS) :].any()
-    (dog,) = [found["said.o_proj"][0]]
+    dog = found["said.o_proj"][0]
     tokens = tiny_tokenizer(" dog", add_special_tokens=False).input_ids
     embedded = language.body.embed_tokens.weight[tokens].mean(dim=0)
     torch.testing.assert_close(dog, F.normalize(embedded, dim=0))
