@@ -210,7 +210,7 @@ def test_the_words_of_a_step_are_those_of_its_batch(
     batches = make(store, tiny_tokenizer)
     for step in (0, 7):
         batch = batches[step]
-        assert batches.bags(step) == batch.bags
+        assert batches.bags_and_sightings(step) == (batch.bags, batch.seen)
         assert len(batch.bags) == len(batch.tokens)
         assert [one.video for one in batch.asked] == [
             video for video, turns in enumerate(batch.rows.turns) for _ in turns
@@ -224,7 +224,7 @@ def test_rows_hold_the_kinds_of_their_source_and_bags_all_words(
     every = make(store, tiny_tokenizer)
     for step in range(10):
         one, other = some[step], every[step]
-        assert one.bags == other.bags == some.bags(step)
+        assert one.bags == other.bags == some.bags_and_sightings(step)[0]
         for row, turns in enumerate(one.rows.turns):
             kinds = {turn.kind for turn in turns}
             assert kinds == {"presence"} if row < 2 else turns == other.rows.turns[row]

@@ -90,14 +90,11 @@ class Batches:
         clips, kinds, ratio, rng = self._draw(step)
         return self.collate(clips, rng, ratio, kinds)
 
-    def bags(self, step: int) -> tuple[Bag, ...]:
-        """Return the words of a step's batch alone, which takes little."""
+    def bags_and_sightings(self, step: int) -> tuple[tuple[Bag, ...], tuple[Sightings, ...]]:
+        """Return the words of a step's batch and what it shows alone, which takes little."""
         clips, _, _, rng = self._draw(step)
-        return self.packer.bags([_turns(clip, rng) for clip in clips])
-
-    def seen(self, step: int) -> tuple[Sightings, ...]:
-        """Return what a step's batch shows alone, which takes little."""
-        return tuple(map(sightings, self._draw(step)[0]))
+        bags = self.packer.bags([_turns(clip, rng) for clip in clips])
+        return bags, tuple(map(sightings, clips))
 
     def _draw(self, step: int) -> tuple[list[Clip], list[Kinds], float, random.Random]:
         """The clips of a step, what is asked of each, the merge ratio, and what draws questions."""

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vipe.chat import prompt_ids
+from vipe.data.scene_wordings import bare
 from vipe.perception import Perception
 from vipe.training.language import TrainingLanguageModel
 
@@ -72,7 +73,7 @@ def start_of_concepts(
             continue
         said = torch.zeros_like(own)
         for place, thing in enumerate(things):
-            tokens = tokenizer(" " + _bare(thing), add_special_tokens=False).input_ids
+            tokens = tokenizer(" " + bare(thing), add_special_tokens=False).input_ids
             said[place] = F.normalize(embeddings[tokens].float().mean(dim=0), dim=0)
         found[f"said.{kind}"] = said
     return found
@@ -80,14 +81,7 @@ def start_of_concepts(
 
 def _the(thing: str) -> str:
     """A thing that was spoken of before: "the dog" of "a dog"."""
-    bare = _bare(thing)
-    return thing if bare == thing else f"the {bare}"
-
-
-def _bare(thing: str) -> str:
-    """A thing without its article."""
-    article, _, name = thing.partition(" ")
-    return name if article in ("a", "an", "the") and name else thing
+    return thing if bare(thing) == thing else f"the {bare(thing)}"
 
 
 def thing_keys(

@@ -321,7 +321,8 @@ def _method(recipe: Recipe, model: PreTrainedModel, channels: int, batches: Batc
 
     if isinstance(module, VideoToTokens):
         return ReadsTokens(module, language(), recipe.alignment)
-    bags = [bag for step in range(_COUNTED_STEPS) for bag in batches.bags(step)]
+    counted = [batches.bags_and_sightings(step) for step in range(_COUNTED_STEPS)]
+    bags = [bag for some, _ in counted for bag in some]
     readers = AlignmentReaders(
         words,
         width=config.perception.width,
@@ -330,7 +331,7 @@ def _method(recipe: Recipe, model: PreTrainedModel, channels: int, batches: Batc
         gists=config.injection.gists,
     )
     things = Things.count(
-        [seen for step in range(_COUNTED_STEPS) for seen in batches.seen(step)],
+        [sightings for _, some in counted for sightings in some],
         concepts=config.perception.concepts,
         parts=parts_of(config.injection.moments, config.injection.places),
     )
