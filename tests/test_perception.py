@@ -11,7 +11,8 @@ from transformers import LlamaForCausalLM
 import tiny
 from vipe.errors import ModelError
 from vipe.injection import Injection, InjectionConfig, PerceptualQueries
-from vipe.perception import Perception, PerceptionConfig, find_targets
+from vipe.perception import Perception, PerceptionConfig
+from vipe.targets import find_targets
 
 ALL = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 

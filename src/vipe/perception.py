@@ -11,7 +11,6 @@ Dimensions: b videos, s slots, g gists, d width, r rank, in and out the features
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -21,9 +20,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vipe.binding import Binding
-from vipe.errors import ModelError
 from vipe.injection import PerceptualQueries
 from vipe.layers import CrossBlock, VideoNorm
+from vipe.static_lora import StaticLora, lora_start
+from vipe.targets import find_static_targets, find_targets, kind_of
 from vipe.weights import PerceptualWeights
 
 Factor = Literal["B", "A", "AB"]
@@ -42,6 +42,9 @@ class PerceptionConfig:
         targets: Names of the linear modules that are updated, in every layer.
         layers: Which layers, by number; None for all.
         factor: Which factor the video decides; the other is static and learned.
+        static_targets: Names of the linear modules whose update is alike for all videos: a LoRA
+            with which the language model learns to read what the others write.
+        static_layers: In which layers, by number; None for all.
         concepts: How many a part of a video can be said to hold, where the video decides B alone
             (`vipe.binding`); 0 for no binding.
     """
@@ -54,6 +57,8 @@ class PerceptionConfig:
     targets: tuple[str, ...] = ("o_proj", "down_proj")
     layers: tuple[int, ...] | None = None
     factor: Factor = "B"
+    static_targets: tuple[str, ...] = ()
+    static_layers: tuple[int, ...] | None = None
     concepts: int = 768
 
     def __post_init__(self) -> None:
@@ -63,6 +68,8 @@ class PerceptionConfig:
             raise ValueError(f"rank must be at least 1, got {self.rank}")
         if self.concepts < 0:
             raise ValueError(f"concepts must not be negative, got {self.concepts}")
+        if both := sorted(set(self.targets) & set(self.static_targets)):
+            raise ValueError(f"{both[0]} is a target and a static one")
 
     def build(self, language_model: nn.Module, *, name: str, gists: int) -> Perception:
         """Make the module for a language model, with fresh weights.
@@ -75,41 +82,8 @@ class PerceptionConfig:
         Raises:
             ModelError: The language model has no such linear modules.
         """
-        return Perception(self, find_targets(language_model, self), name, gists)
-
-
-def find_targets(language_model: nn.Module, config: PerceptionConfig) -> dict[str, tuple[int, int]]:
-    """Find the linear modules to update: full name → (in, out) features.
-
-    Raises:
-        ModelError: A name of `targets` is in no chosen layer, a chosen layer is not there, or
-            modules of one name have different sizes.
-    """
-    found: dict[str, tuple[int, int]] = {}
-    layers: set[int] = set()
-    sizes: dict[str, tuple[int, int]] = {}
-    for name, module in language_model.named_modules():
-        parts = name.split(".")
-        numbers = [int(part) for part in parts if part.isdigit()]
-        if not isinstance(module, nn.Linear) or parts[-1] not in config.targets or not numbers:
-            continue
-        layers.add(numbers[0])
-        if config.layers is None or numbers[0] in config.layers:
-            size = found[name] = (module.in_features, module.out_features)
-            if size != sizes.setdefault(parts[-1], size):  # a head serves all layers
-                raise ModelError(
-                    f"{parts[-1]} has {sizes[parts[-1]]} (in, out) features in one layer of the "
-                    f"language model and {size} in another: choose others as targets"
-                )
-    missing = set(config.targets) - {_kind(name) for name in found}
-    if missing or not found:
-        raise ModelError(
-            "the language model has no linear module "
-            f"{', '.join(sorted(missing)) or 'to update'} in the chosen layers"
-        )
-    if absent := sorted(set(config.layers or ()) - layers):
-        raise ModelError(f"the language model has no layer {absent[0]} to update")
-    return found
+        targets = find_targets(language_model, self)
+        return Perception(self, targets, find_static_targets(language_model, self), name, gists)
 
 
 class Perception(nn.Module):
@@ -119,11 +93,13 @@ class Perception(nn.Module):
         self,
         config: PerceptionConfig,
         targets: Mapping[str, tuple[int, int]],
+        static_targets: Mapping[str, tuple[int, int]],
         name: str,
         gists: int,
     ) -> None:
         super().__init__()
-        self.config, self.targets, self.language_model = config, dict(targets), name
+        self.config, self.language_model = config, name
+        self.targets, self.static_targets = dict(targets), dict(static_targets)
         self.slots = nn.Parameter(torch.randn(len(targets), config.width))
         self.mix = nn.Parameter(_mix_start(len(targets), gists))
         self.blocks = nn.ModuleList(
@@ -156,6 +132,9 @@ class Perception(nn.Module):
                 if factor in config.factor
             }
         )
+        self.static_lora = StaticLora(
+            self.static_targets, rank=config.rank, alpha=config.alpha, language_model=name
+        )
         self.binding = None
         if self.heads_B is not None:
             for parameter in self.heads_B.parameters():
@@ -163,7 +142,7 @@ class Perception(nn.Module):
             if config.concepts and config.factor == "B":
                 self.binding = Binding(
                     [size[1] for size in self.targets.values()],
-                    [_kind(target) for target in self.targets],
+                    [kind_of(target) for target in self.targets],
                     width=config.width,
                     rank=config.rank,
                     gists=gists,
@@ -172,7 +151,7 @@ class Perception(nn.Module):
 
     def _heads(self, side: int) -> nn.ModuleDict:
         """One head for each kind of module, shared by the layers: d → features · r."""
-        sizes = {_kind(target): size[side] for target, size in self.targets.items()}
+        sizes = {kind_of(target): size[side] for target, size in self.targets.items()}
         return nn.ModuleDict(
             {
                 kind: nn.Linear(self.config.width, size * self.config.rank)
@@ -181,9 +160,8 @@ class Perception(nn.Module):
         )
 
     def _static_start(self, sizes: tuple[int, int]) -> Tensor:
-        if self.config.factor == "B":  # static A, as LoRA starts it
-            A = torch.empty(self.config.rank, sizes[0])
-            return nn.init.kaiming_uniform_(A, a=math.sqrt(5))
+        if self.config.factor == "B":
+            return lora_start(self.config.rank, sizes[0])
         return torch.zeros(sizes[1], self.config.rank)
 
     def forward(self, queries: PerceptualQueries) -> PerceptualWeights:
@@ -204,7 +182,7 @@ class Perception(nn.Module):
         B: dict[str, Tensor] = {}
         places: dict[str, list[int]] = {}
         for place, target in enumerate(self.targets):
-            places.setdefault(_kind(target), []).append(place)
+            places.setdefault(kind_of(target), []).append(place)
         names = list(self.targets)
         for kind, slots in places.items():
             chosen = x[:, slots]
@@ -221,9 +199,14 @@ class Perception(nn.Module):
         for name, shifted in (("A", A), ("B", B)):
             for target in shifted:
                 shifted[target] = shifted[target] + self.shift[f"{name}-{target.replace('.', '-')}"]
+        carried_A, carried_B = self.static_lora.factors()
+        if "A" in self.config.factor:  # factors have one form for all targets
+            carried_A = {target: part.expand(len(x), -1, -1) for target, part in carried_A.items()}
+        if "B" in self.config.factor:
+            carried_B = {target: part.expand(len(x), -1, -1) for target, part in carried_B.items()}
         return PerceptualWeights(
-            A={t: (A or static)[t] for t in names},
-            B={t: (B or static)[t] for t in names},
+            A={t: (A or static)[t] for t in names} | carried_A,
+            B={t: (B or static)[t] for t in names} | carried_B,
             alpha=self.config.alpha,
             base_model=self.language_model,
         )
@@ -237,9 +220,10 @@ class Perception(nn.Module):
         if self.config.factor != "B":
             raise ValueError(f"with factor {self.config.factor} no A is shared by all videos")
         keys = {target: target.replace(".", "-") for target in self.targets}
+        carried_A, carried_B = self.static_lora.factors()
         return PerceptualWeights(
-            A={target: self.static[key] for target, key in keys.items()},
-            B={target: self.shift[f"B-{key}"] for target, key in keys.items()},
+            A={target: self.static[key] for target, key in keys.items()} | carried_A,
+            B={target: self.shift[f"B-{key}"] for target, key in keys.items()} | carried_B,
             alpha=self.config.alpha,
             base_model=self.language_model,
         )
@@ -258,7 +242,3 @@ def _mix_start(slots: int, gists: int) -> Float[Tensor, "s g"]:
         mix[between, 0] = 0.0
         mix[between, 1 + torch.arange(len(between)) % (gists - 1)] = 1.0
     return mix
-
-
-def _kind(target: str) -> str:
-    return target.rsplit(".", 1)[-1]

@@ -12,15 +12,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from vipe.config import ViPEConfig
 from vipe.merging import VisualTokens
-from vipe.perception import find_targets
 from vipe.positions import PositionEncoding
-from vipe.weights import PerceptualWeights
+from vipe.static_lora import StaticLora
+from vipe.targets import all_targets
 
 Reads = Literal["patches", "merged", "queries"]
 """What becomes a visual token: every patch of every frame, what the hierarchical merge leaves of
@@ -60,7 +59,12 @@ class VideoToTokens(nn.Module):
         self.projector = Projector(
             reads, config, channels=channels, width=embeddings.weight.shape[1]
         )
-        self.lora = SharedLora(config, language_model)
+        self.lora = StaticLora(
+            all_targets(language_model, config.perception),
+            rank=config.perception.rank,
+            alpha=config.perception.alpha,
+            language_model=config.language_model,
+        )
 
     def forward(self, tokens: VisualTokens) -> SoftTokens:
         """Return the visual tokens of some videos."""
@@ -97,46 +101,6 @@ class Projector(nn.Module):
         if self.position is not None:
             x = x + self.position(tokens)
         return self.project(x)
-
-
-class SharedLora(nn.Module):
-    """A LoRA that is the same for every video (Hu et al., ICLR 2022); at first it changes nothing.
-
-    Args:
-        config: Its perception says which layers get one, of which rank and α.
-        language_model: Whose layers.
-    """
-
-    def __init__(self, config: ViPEConfig, language_model: nn.Module) -> None:
-        super().__init__()
-        self.alpha, self.language_model = config.perception.alpha, config.language_model
-        self.targets = find_targets(language_model, config.perception)
-        rank = config.perception.rank
-        for name, factor in (("A", _started), ("B", _zero)):
-            factors = {_key(t): nn.Parameter(factor(rank, *n)) for t, n in self.targets.items()}
-            setattr(self, name, nn.ParameterDict(factors))
-
-    def weights(self) -> PerceptualWeights:
-        """Return it as an update of the language model."""
-        factors: dict[str, Any] = {name: getattr(self, name) for name in ("A", "B")}
-        return PerceptualWeights(
-            A={target: factors["A"][_key(target)] for target in self.targets},
-            B={target: factors["B"][_key(target)] for target in self.targets},
-            alpha=self.alpha,
-            base_model=self.language_model,
-        )
-
-
-def _key(target: str) -> str:
-    return target.replace(".", "-")  # ParameterDict's keys hold no dots
-
-
-def _started(rank: int, inputs: int, _: int) -> Tensor:
-    return nn.init.kaiming_uniform_(torch.empty(rank, inputs), a=5**0.5)
-
-
-def _zero(rank: int, _: int, outputs: int) -> Tensor:
-    return torch.zeros(outputs, rank)
 
 
 def every_patch(

@@ -16,7 +16,7 @@ from vipe import ViPE, ViPEConfig
 from vipe.cli.source import load_any_model
 from vipe.errors import RecipeError
 from vipe.merging import VisualTokens
-from vipe.perception import find_targets
+from vipe.targets import find_targets
 from vipe.tokens import Reads, SoftTokens
 from vipe.training import loop, recipe
 from vipe.training.language import TrainingLanguageModel

@@ -145,6 +145,7 @@ def _codes(
         The codes where each thing is named, those where the answer begins or goes on, and the mean
         over all tokens of their second moments.
     """
+    static = perception.static_weights()
     named: list[Tensor] = []
     answered: list[Tensor] = []
     moments: list[Tensor] = []
@@ -158,7 +159,7 @@ def _codes(
             length = max(map(len, prompts)) + len(begun)
             ids = [prompt + begun for prompt in prompts]
             padded = torch.tensor([one + [0] * (length - len(one)) for one in ids])
-            codes = language.codes(padded, perception.static_weights()).float()
+            codes = language.codes(padded, static, list(perception.targets)).float()
             for row, (thing, prompt) in enumerate(zip(some, prompts, strict=True)):
                 last = _last_token(tokenizer, prompt, thing + after[:1]) - 1
                 names.append(codes[row, last])

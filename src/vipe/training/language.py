@@ -9,7 +9,7 @@ matrix units that is four times as fast a product; docs/decisions/0002 has the e
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -150,13 +150,14 @@ class TrainingLanguageModel(nn.Module):
 
     @torch.no_grad()
     def codes(
-        self, input_ids: Int[Tensor, "b t"], weights: PerceptualWeights
+        self, input_ids: Int[Tensor, "b t"], weights: PerceptualWeights, targets: Sequence[str]
     ) -> Float[Tensor, "b t s r"]:
-        """Return what every target's A reads of some prompts: `A x`, in the targets' order.
+        """Return what the A of some targets reads of some prompts: `A x`, in the targets' order.
 
         Args:
             input_ids: Padded on the right.
             weights: One update for all, which is attached.
+            targets: Full names of layers that the update has.
         """
         found: dict[str, Tensor] = {}
 
@@ -165,7 +166,7 @@ class TrainingLanguageModel(nn.Module):
 
         hooks = [
             layer.register_forward_pre_hook(lambda _, args, target=target: record(target, args[0]))
-            for target, layer in self._targets.items()
+            for target, layer in ((target, self._targets[target]) for target in targets)
         ]
         try:
             # Hooks that come after a layer was compiled are not seen.
@@ -174,7 +175,7 @@ class TrainingLanguageModel(nn.Module):
         finally:
             for hook in hooks:
                 hook.remove()
-        return torch.stack([found[target] for target in weights.targets], dim=2)
+        return torch.stack([found[target] for target in targets], dim=2)
 
 
 class FrozenLinear(nn.Module):

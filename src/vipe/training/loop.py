@@ -21,7 +21,7 @@ from vipe.encoders import Encoder
 from vipe.errors import RecipeError, ViPEError
 from vipe.gist import parts_of
 from vipe.model_files import load_weights
-from vipe.perception import find_targets
+from vipe.targets import all_targets
 from vipe.tokens import VideoToTokens
 from vipe.training.alignment import AlignmentReaders, WordStatistics
 from vipe.training.batches import Batch, Batches, Phase
@@ -312,7 +312,7 @@ def _method(recipe: Recipe, model: PreTrainedModel, channels: int, batches: Batc
         module = VideoToWeights(config, channels=channels, language_model=model)
     if recipe.start is not None:
         load_weights(recipe.start, config, module)
-    targets = list(find_targets(model, config.perception))
+    targets = list(all_targets(model, config.perception))
 
     def language() -> TrainingLanguageModel:
         return TrainingLanguageModel(

@@ -1,0 +1,79 @@
+"""Which layers of a language model get an update: those that a video decides, and static ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from vipe.errors import ModelError
+
+if TYPE_CHECKING:
+    from vipe.perception import PerceptionConfig
+
+
+def find_targets(language_model: nn.Module, config: PerceptionConfig) -> dict[str, tuple[int, int]]:
+    """Find the linear modules that a video updates: full name → (in, out) features.
+
+    Raises:
+        ModelError: A name of `targets` is in no chosen layer, a chosen layer is not there, or
+            modules of one name have different sizes.
+    """
+    return _find(language_model, config.targets, config.layers)
+
+
+def find_static_targets(
+    language_model: nn.Module, config: PerceptionConfig
+) -> dict[str, tuple[int, int]]:
+    """Find the linear modules whose update is alike for all videos: full name → (in, out).
+
+    Raises:
+        ModelError: As `find_targets`.
+    """
+    if not config.static_targets:
+        return {}
+    return _find(language_model, config.static_targets, config.static_layers)
+
+
+def all_targets(language_model: nn.Module, config: PerceptionConfig) -> dict[str, tuple[int, int]]:
+    """Find every linear module that an adapter updates: full name → (in, out) features.
+
+    Raises:
+        ModelError: As `find_targets`.
+    """
+    return find_targets(language_model, config) | find_static_targets(language_model, config)
+
+
+def _find(
+    language_model: nn.Module, names: tuple[str, ...], chosen: tuple[int, ...] | None
+) -> dict[str, tuple[int, int]]:
+    found: dict[str, tuple[int, int]] = {}
+    layers: set[int] = set()
+    sizes: dict[str, tuple[int, int]] = {}
+    for name, module in language_model.named_modules():
+        parts = name.split(".")
+        numbers = [int(part) for part in parts if part.isdigit()]
+        if not isinstance(module, nn.Linear) or parts[-1] not in names or not numbers:
+            continue
+        layers.add(numbers[0])
+        if chosen is None or numbers[0] in chosen:
+            size = found[name] = (module.in_features, module.out_features)
+            if size != sizes.setdefault(parts[-1], size):  # a head serves all layers
+                raise ModelError(
+                    f"{parts[-1]} has {sizes[parts[-1]]} (in, out) features in one layer of the "
+                    f"language model and {size} in another: choose others as targets"
+                )
+    missing = set(names) - {kind_of(name) for name in found}
+    if missing or not found:
+        raise ModelError(
+            "the language model has no linear module "
+            f"{', '.join(sorted(missing)) or 'to update'} in the chosen layers"
+        )
+    if absent := sorted(set(chosen or ()) - layers):
+        raise ModelError(f"the language model has no layer {absent[0]} to update")
+    return found
+
+
+def kind_of(target: str) -> str:
+    """Return the kind of a layer: the last part of its name, such as `o_proj`."""
+    return target.rsplit(".", 1)[-1]
