@@ -211,6 +211,7 @@ def tiny_vipe(tiny_config: ViPEConfig) -> ViPE:
     with torch.random.fork_rng():
         torch.manual_seed(3)
         model = ViPE.from_config(tiny_config)
-        for parameter in model.video_to_weights.perception.heads_B.parameters():
+        perception = model.video_to_weights.perception
+        for parameter in (*perception.heads_B.parameters(), *perception.static_lora.B.parameters()):
             torch.nn.init.normal_(parameter, std=0.2)
     return model

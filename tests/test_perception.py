@@ -52,7 +52,39 @@ def test_some_layers(tiny_language_model: LlamaForCausalLM) -> None:
         "model.layers.0.self_attn.v_proj",
         "model.layers.2.self_attn.v_proj",
     ]
-    assert perception(queries()).targets == tuple(perception.targets)
+    static = [f"model.layers.{layer}.self_attn.{kind}_proj" for layer in (0, 1, 2) for kind in "qk"]
+    static.insert(4, "model.layers.1.self_attn.v_proj")  # where the video does not decide it
+    assert sorted(perception.static_targets) == sorted(static)
+    assert perception(queries()).targets == (*perception.targets, *perception.static_targets)
+
+
+def test_static_targets_are_alike_for_all_videos(tiny_language_model: LlamaForCausalLM) -> None:
+    perception = build(
+        tiny_language_model, static_targets=("q_proj", "up_proj"), static_layers=(1,)
+    )
+    static = ["model.layers.1.self_attn.q_proj", "model.layers.1.mlp.up_proj"]
+    assert list(perception.static_targets) == static
+    for parameter in perception.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    weights = perception(queries())
+    alike = perception.static_weights()
+    for target in static:
+        one, other = weights.delta(target)
+        assert one.any()
+        assert torch.equal(one, other)
+        assert_close(one, alike.delta(target))
+    one, other = weights.delta("model.layers.1.self_attn.o_proj")
+    assert not torch.allclose(one, other)
+
+
+@pytest.mark.parametrize("factor", ["A", "B", "AB"])
+def test_static_targets_go_with_every_factor(
+    tiny_language_model: LlamaForCausalLM, factor: str
+) -> None:
+    weights = build(tiny_language_model, factor=factor)(queries())
+    weights.check_fits(tiny_language_model)
+    assert all(not weights.delta(target).any() for target in weights.targets)  # at first
+    assert len(weights) == 2
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,8 @@ class Decoding:
         temperature: 0 for the likeliest token each time, else what the logits are divided by.
         top_p: Of sampling, the share of probability that is kept.
         num_beams: Beams of beam search; 1 for none.
+        length_penalty: What power of its length a beam's log-probability is divided by: the less,
+            the shorter the answers that are found.
         seed: Of sampling; None leaves torch's generator as it is.
     """
 
@@ -33,6 +35,7 @@ class Decoding:
     temperature: float = 0.0
     top_p: float = 1.0
     num_beams: int = 1
+    length_penalty: float = 1.0
     seed: int | None = None
 
     def __post_init__(self) -> None:
@@ -47,6 +50,7 @@ class Decoding:
         return {
             "max_new_tokens": self.max_new_tokens,
             "num_beams": self.num_beams,
+            "length_penalty": self.length_penalty if self.num_beams > 1 else None,
             "do_sample": sampled,
             "temperature": self.temperature if sampled else None,
             "top_p": self.top_p if sampled else None,

@@ -43,7 +43,8 @@ class PerceptionConfig:
         layers: Which layers, by number; None for all.
         factor: Which factor the video decides; the other is static and learned.
         static_targets: Names of the linear modules whose update is alike for all videos: a LoRA
-            with which the language model learns to read what the others write.
+            with which the language model learns to carry what the others write from where a thing
+            is named to where the answer is. A layer that a video decides is not one of them.
         static_layers: In which layers, by number; None for all.
         concepts: How many a part of a video can be said to hold, where the video decides B alone
             (`vipe.binding`); 0 for no binding.
@@ -57,7 +58,7 @@ class PerceptionConfig:
     targets: tuple[str, ...] = ("o_proj", "down_proj")
     layers: tuple[int, ...] | None = None
     factor: Factor = "B"
-    static_targets: tuple[str, ...] = ()
+    static_targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj")
     static_layers: tuple[int, ...] | None = None
     concepts: int = 768
 
@@ -68,8 +69,6 @@ class PerceptionConfig:
             raise ValueError(f"rank must be at least 1, got {self.rank}")
         if self.concepts < 0:
             raise ValueError(f"concepts must not be negative, got {self.concepts}")
-        if both := sorted(set(self.targets) & set(self.static_targets)):
-            raise ValueError(f"{both[0]} is a target and a static one")
 
     def build(self, language_model: nn.Module, *, name: str, gists: int) -> Perception:
         """Make the module for a language model, with fresh weights.

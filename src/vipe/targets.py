@@ -32,7 +32,9 @@ def find_static_targets(
     """
     if not config.static_targets:
         return {}
-    return _find(language_model, config.static_targets, config.static_layers)
+    decided = find_targets(language_model, config)
+    found = _find(language_model, config.static_targets, config.static_layers)
+    return {target: size for target, size in found.items() if target not in decided}
 
 
 def all_targets(language_model: nn.Module, config: PerceptionConfig) -> dict[str, tuple[int, int]]:

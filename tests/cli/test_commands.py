@@ -19,7 +19,7 @@ from vipe import Decoding, PerceptualWeights, ViPE, __version__
 from vipe.chat import prompt_ids
 from vipe.cli.ask import _prompt_positions
 from vipe.cli.see import folder_names
-from vipe.evaluation.rows import CAPTION_BEAMS
+from vipe.evaluation.rows import CAPTION_BEAMS, CAPTION_LENGTH_PENALTY
 from vipe.progress import TrainingProgress
 from vipe.training import loop
 from vipe.training.recipe import Recipe
@@ -232,7 +232,14 @@ def rows(clip: Path, tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("chosen", "beams"), [((), CAPTION_BEAMS), (("--beams", 1), 1)])
+@pytest.mark.parametrize(
+    ("chosen", "search"),
+    [
+        ((), {"num_beams": CAPTION_BEAMS, "length_penalty": CAPTION_LENGTH_PENALTY}),
+        (("--beams", 1), {"num_beams": 1}),
+        (("--beams", 2, "--length-penalty", 1.5), {"num_beams": 2, "length_penalty": 1.5}),
+    ],
+)
 def test_eval_ends_with_one_object_and_keeps_the_answers(
     command: Command,
     model_folder: Path,
@@ -240,7 +247,7 @@ def test_eval_ends_with_one_object_and_keeps_the_answers(
     rows: Path,
     tmp_path: Path,
     chosen: tuple[str | int, ...],
-    beams: int,
+    search: dict[str, Any],
 ) -> None:
     answers = tmp_path / "answers.jsonl"
     options = ("--model", model_folder, "--frames", 2, "--merge-ratio", 0.5)
@@ -254,7 +261,7 @@ def test_eval_ends_with_one_object_and_keeps_the_answers(
     kept = [json.loads(line) for line in answers.read_text(encoding="utf-8").splitlines()]
     seen = saved_vipe.see(tmp_path / "clip.mp4", frames=2, merge_ratio=0.5)
     for record in kept:
-        searched = Decoding(max_new_tokens=40, num_beams=beams if "references" in record else 1)
+        searched = Decoding(max_new_tokens=40, **(search if "references" in record else {}))
         expected = saved_vipe.ask(seen, record["question"], decoding=searched)
         assert record["answer"] == expected
     verdicts = [record["right"] for record in kept]

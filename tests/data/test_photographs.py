@@ -144,6 +144,21 @@ def test_every_clip_is_described(source: PhotographSource) -> None:
             assert all(", then " in answer for answer in caption.answers)
 
 
+def test_captions_can_each_be_an_answer_of_their_own(tars: list[Path]) -> None:
+    plain = PhotographSource(tars, sequences=0.0)
+    source = PhotographSource(tars, sequences=0.0, captions=2)
+    for i in range(len(source)):
+        asked = [q for q in source.clip(i).questions if q.kind == "caption"]
+        assert [len(q.answers) for q in asked] == [1, 1]
+        assert len({q.answers for q in asked}) == 2
+        assert {q.answers[0] for q in asked} < set(source.captions[i])
+        (whole,) = (q for q in plain.clip(i).questions if q.kind == "caption")
+        assert whole.answers == source.captions[i]
+    many = PhotographSource(tars, sequences=0.0, captions=9)
+    asked = [q for q in many.clip(0).questions if q.kind == "caption"]
+    assert {q.answers[0] for q in asked} == set(many.captions[0])
+
+
 def test_order_questions_name_the_right_photograph(source: PhotographSource) -> None:
     seen = 0
     for _, clip in clips(source, 40):

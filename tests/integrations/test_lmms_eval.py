@@ -189,7 +189,8 @@ def test_captions_are_searched_for_as_in_eval(data: Path, tmp_path: Path) -> Non
     captions = [line for line in data.read_text().splitlines() if '"references"' in line]
     (data.parent / "captions.jsonl").write_text("\n".join(captions))
     write_tasks(data.parent / "captions.jsonl", tmp_path, name="captions")
-    assert settings_of(tmp_path / "captions.yaml")["generation_kwargs"]["num_beams"] == 3
+    generation = settings_of(tmp_path / "captions.yaml")["generation_kwargs"]
+    assert (generation["num_beams"], generation["length_penalty"]) == (3, 0.0)
 
 
 def test_a_task_names_functions_that_there_are(data: Path, tmp_path: Path) -> None:

@@ -39,7 +39,9 @@ def test_codes_are_what_each_a_reads(tiny_language_model: LlamaForCausalLM) -> N
         [seen[target] @ weights.factors(target)[0].T for target in weights.targets], dim=2
     )
     language = TrainingLanguageModel(tiny_language_model, list(weights.targets), compile=True)
-    torch.testing.assert_close(language.codes(ids, weights), expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        language.codes(ids, weights, weights.targets), expected, atol=1e-5, rtol=1e-4
+    )
 
 
 def test_a_thing_is_found_in_a_prompt(tiny_tokenizer: PreTrainedTokenizerFast) -> None:
@@ -75,12 +77,12 @@ def test_concepts_start_from_what_is_asked_and_said(
 ) -> None:
     perception, language = asked(tiny_language_model)
     found = start_of_concepts(perception, language, tiny_tokenizer, THINGS)
-    assert set(found) == {"concept", "said.o_proj", "said.down_proj"}
+    assert set(found) == {f"binding.{n}" for n in ("concept", "said.o_proj", "said.down_proj")}
     for name, value in found.items():
-        assert value.shape == perception.binding.get_parameter(name).shape
+        assert value.shape == perception.get_parameter(name).shape
         assert value[: len(THINGS)].flatten(1).any(dim=1).all()
         assert not value[len(THINGS) :].any()
-    dog = found["said.o_proj"][0]
+    dog = found["binding.said.o_proj"][0]
     tokens = tiny_tokenizer(" dog", add_special_tokens=False).input_ids
     embedded = language.body.embed_tokens.weight[tokens].mean(dim=0)
     torch.testing.assert_close(dog, F.normalize(embedded, dim=0))

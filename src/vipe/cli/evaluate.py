@@ -15,7 +15,7 @@ import typer
 from vipe.cli import options
 from vipe.cli.source import check_exist, load_any_model
 from vipe.errors import DataError
-from vipe.evaluation.rows import CAPTION_BEAMS
+from vipe.evaluation.rows import CAPTION_BEAMS, CAPTION_LENGTH_PENALTY
 from vipe.progress import progress
 
 if TYPE_CHECKING:
@@ -47,6 +47,13 @@ def evaluate(
             help="Beams of the search for captions (rows with references); 1 for none.",
         ),
     ] = CAPTION_BEAMS,
+    length_penalty: Annotated[
+        float,
+        typer.Option(
+            metavar="P",
+            help="A caption's log-probability is divided by its length to this power.",
+        ),
+    ] = CAPTION_LENGTH_PENALTY,
     dtype: Annotated[
         options.Dtype, typer.Option(help="What the language model computes in.")
     ] = options.Dtype.float32,
@@ -75,6 +82,7 @@ def evaluate(
             frames=frames,
             merge_ratio=merge_ratio,
             beams=beams,
+            length_penalty=length_penalty,
             progress=lambda done, total: bar.show("seeing and asking", done, total),
         )
         keep(results)

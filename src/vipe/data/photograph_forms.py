@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from PIL import Image
 
+from vipe.data.clip import Shot
 from vipe.frames import Frames
 
 CROPS = 2
@@ -79,3 +81,21 @@ def _zoom(rng: random.Random) -> list[Box]:
     if rng.random() < 0.5:
         sides.reverse()
     return [(x * (1 - s), y * (1 - s), x * (1 - s) + s, y * (1 - s) + s) for s in sides]
+
+
+def midpoints(count: int, duration: float) -> tuple[float, ...]:
+    """Midpoints of `count` equal parts of `duration` seconds."""
+    return tuple(round((k + 0.5) * duration / count, 3) for k in range(count))
+
+
+def grouped(keys: Sequence[str], seconds: Sequence[float]) -> tuple[Shot, ...]:
+    """One shot for each run of the same entry (of one frame each)."""
+    shots: list[Shot] = []
+    start = 0
+    for end in range(1, len(keys) + 1):
+        if end == len(keys) or keys[end] != keys[start]:
+            shots.append(
+                Shot(key=keys[start], index=(0,) * (end - start), seconds=tuple(seconds[start:end]))
+            )
+            start = end
+    return tuple(shots)

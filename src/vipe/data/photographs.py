@@ -21,7 +21,7 @@ from pathlib import Path
 
 from vipe.data import captions as rules
 from vipe.data.clip import Clip, Question, Shot
-from vipe.data.photograph_forms import CROPS, MOVING_FRAMES, render_form
+from vipe.data.photograph_forms import CROPS, MOVING_FRAMES, grouped, midpoints, render_form
 from vipe.data.photograph_rows import write_rows
 from vipe.data.photograph_tars import PhotographTars, photograph_images
 from vipe.data.presence import Presence
@@ -47,6 +47,8 @@ class PhotographSource:
         size: Height and width of rendered frames.
         moving: Share of the photographs that have a pan or a zoom.
         sequences: Share of the clips that show two or three photographs in a row.
+        captions: Of how many captions of a photograph each is an answer of its own, not one drawn
+            of them all: with rows of captions alone, the cheapest way to learn them.
         max_frames: At most so many frames a clip.
 
     Raises:
@@ -61,11 +63,13 @@ class PhotographSource:
         size: int = 224,
         moving: float = 0.25,
         sequences: float = 0.2,
+        captions: int = 1,
         max_frames: int = 8,
     ) -> None:
         self.photographs = PhotographTars(tars)
         self.seed, self.size = seed, size
         self.moving, self.sequences, self.max_frames = moving, sequences, max_frames
+        self.captions_asked = captions
         self.captions = [
             tuple(dict.fromkeys(filter(None, map(rules.normalise, found))))
             for found in self.photographs.captions
@@ -119,7 +123,7 @@ class PhotographSource:
             shot = Shot(
                 key=f"{whole}/{moving}/0",
                 index=tuple(order),
-                seconds=_midpoints(MOVING_FRAMES, rng.uniform(1, 10)),
+                seconds=midpoints(MOVING_FRAMES, rng.uniform(1, 10)),
             )
             kinds = _SURVIVES_PAN if moving == "pan" else None
             return Clip(shots=(shot,), questions=self._about(index, rng, kinds))
@@ -133,9 +137,9 @@ class PhotographSource:
     def _still(self, entries: list[str], rng: random.Random) -> tuple[Shot, ...]:
         """One to eight frames; the first entry every other time, as a hand-held camera wavers."""
         count = min(rng.choice((1, 2, 4, 8)), self.max_frames)
-        seconds = _midpoints(count, rng.uniform(1, 10))
+        seconds = midpoints(count, rng.uniform(1, 10))
         keys = [entries[0] if k % 2 == 0 else rng.choice(entries) for k in range(count)]
-        return _grouped(keys, seconds)
+        return grouped(keys, seconds)
 
     def _sequence(self, index: int, rng: random.Random) -> Clip:
         shown = [index]
@@ -152,7 +156,7 @@ class PhotographSource:
             whole = f"photo/{self.photographs.names[i]}"
             flip = self._may_flip(i) and rng.random() < 0.3
             keys += [f"{whole}/flip" if flip else whole] * (last - first)
-        shots = _grouped(keys, _midpoints(count, rng.uniform(2, 12)))
+        shots = grouped(keys, midpoints(count, rng.uniform(2, 12)))
         return Clip(shots=shots, questions=tuple(self._order(shown, rng)))
 
     def _about(
@@ -160,9 +164,8 @@ class PhotographSource:
     ) -> tuple[Question, ...]:
         """All questions about one photograph, or those of `kinds`."""
         found = [
-            Question(
-                text=rng.choice(rules.CAPTION_QUESTIONS), answers=self.captions[i], kind="caption"
-            )
+            Question(text=rng.choice(rules.CAPTION_QUESTIONS), answers=answers, kind="caption")
+            for answers in self._caption_answers(i, rng)
         ]
         if kinds is None or "presence" in kinds:
             found += self._presence.questions([i], rng)
@@ -172,6 +175,13 @@ class PhotographSource:
             if (kinds is None or question.kind in kinds) and rng.random() < share:
                 found.append(question)
         return tuple(found)
+
+    def _caption_answers(self, i: int, rng: random.Random) -> list[tuple[str, ...]]:
+        """What answers each question for a caption: all of them, or one for each."""
+        if self.captions_asked == 1:
+            return [self.captions[i]]
+        count = min(self.captions_asked, len(self.captions[i]))
+        return [(caption,) for caption in rng.sample(self.captions[i], count)]
 
     def questions(self, i: int) -> list[Question]:
         """The rules' questions about the `i`-th photograph (all but captions and presence)."""
@@ -238,21 +248,3 @@ class PhotographSource:
         if kind != "photo" or i is None or key not in self._entries(i):
             raise DataError(f"{key}: no such photograph or form of it")
         return render_form(self.photographs.image(i), form, key=key, size=self.size)
-
-
-def _midpoints(count: int, duration: float) -> tuple[float, ...]:
-    """Midpoints of `count` equal parts of `duration` seconds."""
-    return tuple(round((k + 0.5) * duration / count, 3) for k in range(count))
-
-
-def _grouped(keys: Sequence[str], seconds: Sequence[float]) -> tuple[Shot, ...]:
-    """One shot for each run of the same entry (of one frame each)."""
-    shots: list[Shot] = []
-    start = 0
-    for end in range(1, len(keys) + 1):
-        if end == len(keys) or keys[end] != keys[start]:
-            shots.append(
-                Shot(key=keys[start], index=(0,) * (end - start), seconds=tuple(seconds[start:end]))
-            )
-            start = end
-    return tuple(shots)

@@ -17,6 +17,9 @@ from vipe.errors import DataError
 
 CAPTION_BEAMS = 3
 """Of the search for an answer that is scored against references, as is the rule for captions."""
+CAPTION_LENGTH_PENALTY = 0.0
+"""Of that search: the likeliest caption as it is. Divided by their length, longer ones win: a tenth
+longer than people's, on the photographs of Flickr8k's validation set, where this was chosen."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from vipe.errors import VideoError
 from vipe.evaluation.metrics import Summary, summarise
-from vipe.evaluation.rows import CAPTION_BEAMS, Row
+from vipe.evaluation.rows import CAPTION_BEAMS, CAPTION_LENGTH_PENALTY, Row
 from vipe.generation import Decoding
 from vipe.loading import Model
 
@@ -43,6 +43,7 @@ def evaluate(
     merge_ratio: float | None = None,
     max_new_tokens: int = 40,
     beams: int = CAPTION_BEAMS,
+    length_penalty: float = CAPTION_LENGTH_PENALTY,
     progress: Callable[[int, int], None] | None = None,
 ) -> Results:
     """Ask a model every row: captions by beam search, other answers greedily or by options.
@@ -59,6 +60,7 @@ def evaluate(
         max_new_tokens: The longest answer.
         beams: Beams of the search for answers to rows with references, scored as captions; 1 for
             the likeliest token each time, which all other rows get.
+        length_penalty: Of that search, see `vipe.generation.Decoding`.
         progress: Called with (done, total), of videos seen and rows answered together.
 
     Returns:
@@ -75,7 +77,7 @@ def evaluate(
             raise VideoError(f"{video}: no such file or folder")
 
     greedy = Decoding(max_new_tokens=max_new_tokens)
-    search = Decoding(max_new_tokens=max_new_tokens, num_beams=beams)
+    search = Decoding(max_new_tokens=max_new_tokens, num_beams=beams, length_penalty=length_penalty)
     answers: dict[int, str] = {}
     waiting: list[tuple[int, Any]] = []
 

@@ -59,14 +59,15 @@ def start_of_concepts(
         things: What the first concepts stand for, at most as many as there are.
 
     Returns:
-        The binding's parameters, by name.
+        Parameters of the perception, by name.
     """
     binding = perception.binding
     if binding is None:
         raise ValueError("a perception without concepts has no binding")
-    found = {"concept": torch.zeros_like(binding.concept)}
+    concept = torch.zeros_like(binding.concept)
     keys = thing_keys(perception, language, tokenizer, things)
-    found["concept"][: len(things)] = keys.to(found["concept"])
+    concept[: len(things)] = keys.to(concept)
+    found = {"binding.concept": concept}
     embeddings = language.body.embed_tokens.weight
     for kind, own in binding.said.items():
         if own.shape[1] != embeddings.shape[1]:
@@ -75,7 +76,7 @@ def start_of_concepts(
         for place, thing in enumerate(things):
             tokens = tokenizer(" " + bare(thing), add_special_tokens=False).input_ids
             said[place] = F.normalize(embeddings[tokens].float().mean(dim=0), dim=0)
-        found[f"said.{kind}"] = said
+        found[f"binding.said.{kind}"] = said
     return found
 
 

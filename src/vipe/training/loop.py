@@ -39,6 +39,7 @@ from vipe.training.packing import Packer
 from vipe.training.processes import Processes
 from vipe.training.recipe import Recipe, Source
 from vipe.training.shards import module_parts, whole
+from vipe.training.tags import start_of_tags
 from vipe.vision import VideoToWeights
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def train(recipe: Recipe, observer: Observer) -> Path:
     beside = run.gist.stream(processes.places(max(done, recipe.alignment.before), steps))
     for step in range(done, steps):
         if step == recipe.alignment.before:
-            _start_keys(run)
+            _start_binding(run)
         both = step >= recipe.alignment.before and recipe.alignment.gist_weight > 0
         micro = [
             train_step(
@@ -181,19 +182,19 @@ def train(recipe: Recipe, observer: Observer) -> Path:
 
 
 @torch.no_grad()
-def _start_keys(run: Run) -> None:
-    """Let the keys and values of concepts start from what the language model asks and says."""
+def _start_binding(run: Run) -> None:
+    """Let keys and values start from what the language model asks and says, and tags apart."""
     method = run.method
     if not run.recipe.alignment.keys or not isinstance(method, WritesWeights):
         return
-    binding = run.module.perception.binding
-    if binding is None or not method.things.names:
+    perception = run.module.perception
+    if perception.binding is None or not method.things.names:
         return
     with run.processes.gathered():
-        found = start_of_concepts(
-            run.module.perception, run.language, run.train.packer.tokenizer, method.things.names
+        found = start_of_tags(perception) | start_of_concepts(
+            perception, run.language, run.train.packer.tokenizer, method.things.names
         )
-    own = {name: binding.get_parameter(name) for name in found}
+    own = {name: perception.get_parameter(name) for name in found}
     for name, value in module_parts(found, own).items():
         own[name].copy_(value)
 

@@ -28,6 +28,8 @@ def make_optimizer(module: nn.Module, config: Optimizer) -> torch.optim.Optimize
             multiple = config.heads
         elif any(part in _SHARED for part in parts):
             multiple = config.shared
+        elif "static_lora" in parts:
+            multiple = config.static
         group = groups.setdefault(
             (multiple, decay), {"params": [], "weight_decay": decay, "multiple": multiple}
         )

@@ -87,6 +87,7 @@ class Photographs(_Part):
     tars: str
     moving: float = 0.25
     sequences: float = 0.2
+    captions: int = Field(default=1, ge=1)
     seed: int = 0
 
     def build(self, data: Path, *, frames: int = 8, size: int = 224) -> ClipSource:
@@ -99,6 +100,7 @@ class Photographs(_Part):
             size=size,
             moving=self.moving,
             sequences=self.sequences,
+            captions=self.captions,
         )
 
 
@@ -167,12 +169,14 @@ class Optimizer(_Part):
             else's: it starts when the rest has learned (after Hayou et al., LoRA+, ICML 2024).
         shared: The same of what a binding writes through all layers alike: a small step of it in
             each layer is a large one of the model.
+        static: The same of the static LoRA.
     """
 
     steps: int = Field(ge=1)
     learning_rate: float = Field(default=1e-3, gt=0)
     heads: float = Field(default=1.0, gt=0)
     shared: float = Field(default=1.0, gt=0)
+    static: float = Field(default=1.0, gt=0)
     warmup: int = Field(default=50, ge=0)
     final: float = Field(default=0.02, ge=0)
     weight_decay: float = Field(default=0.01, ge=0)
@@ -191,8 +195,9 @@ class Alignment(_Part):
         gist_weight: Of the gist's losses beside the language model's, on `gist_clips` of their
             own: the language model's few clips would wear down what the gist has learned.
         keys: Whether the keys and values of concepts start, where the language model comes in,
-            from what it asks with and says (`vipe.training.keys`). Not for a run that goes on from
-            a model that has learned them.
+            from what it asks with and says (`vipe.training.keys`), and tags from directions that
+            the static LoRA reads (`vipe.training.tags`). Not for a run that goes on from a model
+            that has learned them.
         merge_ratios: One is drawn for each step before the language model; the more is merged, the
             faster.
     """

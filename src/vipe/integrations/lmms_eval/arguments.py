@@ -50,7 +50,8 @@ def decoding_of(settings: Mapping[str, Any]) -> Decoding:
         ValueError: A number is out of its range.
     """
     kinds = {
-        "max_new_tokens": int, "temperature": float, "top_p": float, "num_beams": int, "seed": int
+        "max_new_tokens": int, "temperature": float, "top_p": float, "num_beams": int,
+        "length_penalty": float, "seed": int
     }  # fmt: skip
     given = {k: kind(settings[k]) for k, kind in kinds.items() if settings.get(k) is not None}
     if not given.get("temperature"):

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from vipe.errors import DataError
-from vipe.evaluation.rows import CAPTION_BEAMS, Row, read_rows
+from vipe.evaluation.rows import CAPTION_BEAMS, CAPTION_LENGTH_PENALTY, Row, read_rows
 from vipe.integrations.lmms_eval.scoring import accuracy_of
 
 MAX_NEW_TOKENS = 40
@@ -107,6 +107,7 @@ def _settings(task: str, rows: Sequence[Row], data: Path) -> dict[str, Any]:
     generation = {"max_new_tokens": MAX_NEW_TOKENS, "temperature": 0.0, "until": []}
     if all(row.references for row in rows):
         generation["num_beams"] = CAPTION_BEAMS
+        generation["length_penalty"] = CAPTION_LENGTH_PENALTY
     return settings | {"output_type": "generate_until", "generation_kwargs": generation}
 
 
