@@ -67,7 +67,7 @@ def progress(*, shown: bool = True) -> Iterator[Bar]:
 
 
 class TrainingProgress:
-    """Shows how a training run goes: an `Observer` of `vipe.training.loop`.
+    """Shows how a training run goes: an `Observer` of `vipe.training.run`.
 
     Args:
         bar: What to show it on.

@@ -10,8 +10,8 @@ import pytest
 import tiny
 from vipe import ViPEConfig
 from vipe.training import loop, recipe
-from vipe.training.loop import Run
 from vipe.training.recipe import Recipe
+from vipe.training.run import Run
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from torch import nn
 from torch.testing import assert_close
 
 from vipe.training.calibration import calibrate
-from vipe.training.loop import Run
 from vipe.training.methods import WritesWeights
+from vipe.training.run import Run
 
 
 def norms(run: Run) -> dict[str, nn.BatchNorm1d]:

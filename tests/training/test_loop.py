@@ -13,20 +13,18 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from torch import nn
 from torch.testing import assert_close
 
 import media
 import tiny
 from vipe import ViPE, ViPEConfig
-from vipe.binding import Binding
 from vipe.errors import ModelError, RecipeError
 from vipe.training import loop, recipe
 from vipe.training.held_out import _exact
 from vipe.training.log import RunLog
 from vipe.training.loop import train
-from vipe.training.optimizer import learning_rate, make_optimizer, set_learning_rate
-from vipe.training.recipe import Optimizer, Recipe
+from vipe.training.optimizer import learning_rate
+from vipe.training.recipe import Recipe
 
 
 class Watching:
@@ -341,40 +339,6 @@ def test_the_gist_learns_beside_the_language_model_by_its_weight(make: Any) -> N
     for name in learned:
         assert whole[name].abs().sum() > 0
         assert_close(half[name] - without[name], (whole[name] - without[name]) / 2)
-
-
-class Heads(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.linear, self.norm = nn.Linear(3, 4), nn.LayerNorm(4)
-        self.slots = nn.Parameter(torch.zeros(5, 4))
-        self.mix = nn.Parameter(torch.zeros(5, 3))
-        self.heads_B = nn.ModuleDict({"o_proj": nn.Linear(4, 2)})
-        self.static = nn.ParameterDict({"0": nn.Parameter(torch.zeros(2, 3))})
-        self.shift = nn.ParameterDict({"B-0": nn.Parameter(torch.zeros(2, 2))})
-        self.binding = Binding([2, 2], ["o_proj", "o_proj"], width=4, rank=2, gists=3, concepts=5)
-
-
-def test_matrices_decay_and_nothing_else() -> None:
-    module = Heads()
-    groups = make_optimizer(module, Optimizer(steps=1, weight_decay=0.5)).param_groups
-    decaying = {id(p) for g in groups if g["weight_decay"] == 0.5 for p in g["params"]}
-    lora = [module.static["0"], module.shift["B-0"]]
-    matrices = [module.linear.weight, module.heads_B["o_proj"].weight, *lora]
-    assert decaying == set(map(id, matrices))
-    others = [p for g in groups if g["weight_decay"] == 0 for p in g["params"]]
-    assert len(others) == len(list(module.parameters())) - len(matrices)
-
-
-def test_heads_have_a_learning_rate_of_their_own() -> None:
-    module = Heads()
-    optimizer = make_optimizer(module, Optimizer(steps=1, heads=3.0, shared=10.0))
-    set_learning_rate(optimizer, 0.5)
-    rates = {id(p): g["lr"] for g in optimizer.param_groups for p in g["params"]}
-    for name, parameter in module.named_parameters():
-        heads = name.startswith(("mix", "heads_B.", "shift.", "binding.tag", "binding.part"))
-        shared = name.startswith(("binding.shared_tag", "binding.across"))
-        assert rates[id(parameter)] == (1.5 if heads else 5.0 if shared else 0.5), name
 
 
 def test_files_are_trained_on_and_broken_ones_are_named_counted_and_skipped(

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 if TYPE_CHECKING:
-    from vipe.training.loop import Run
+    from vipe.training.run import Run
 
 _BATCHES = 8
 

@@ -13,7 +13,7 @@ from vipe.training.batches import Batch
 from vipe.training.packing import IGNORE
 
 if TYPE_CHECKING:
-    from vipe.training.loop import Run
+    from vipe.training.run import Run
 
 
 @torch.no_grad()
