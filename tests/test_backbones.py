@@ -20,8 +20,10 @@ from vipe.backbones import (
     DEFAULT_VISION_MODEL,
     language,
     language_model_config,
+    language_model_shapes,
     load_language_model,
     load_timm_model,
+    load_tokenizer,
     load_vision_tower,
     load_vision_weights,
 )
@@ -135,6 +137,19 @@ class TestLanguageModel:
         with torch.device("meta"):
             model = transformers.AutoModelForCausalLM.from_config(config)
         assert model.lm_head.weight.is_meta
+
+    def test_shapes_and_tokenizer_alone(self, tiny_language_model_folder: Path) -> None:
+        model, tokenizer = load_language_model(str(tiny_language_model_folder))
+        shapes = language_model_shapes(str(tiny_language_model_folder), dtype=torch.bfloat16)
+        assert not shapes.training
+        assert [(n, p.shape) for n, p in shapes.named_parameters()] == [
+            (n, p.shape) for n, p in model.named_parameters()
+        ]
+        assert {(p.device.type, p.dtype) for p in shapes.parameters()} == {("meta", torch.bfloat16)}
+        alone = load_tokenizer(str(tiny_language_model_folder))
+        assert alone("Who?").input_ids == tokenizer("Who?").input_ids
+        with pytest.raises(ModelError, match="tokenizer of the language model 'nobody/none'"):
+            load_tokenizer("nobody/none")
 
     @pytest.mark.parametrize("name", [DEFAULT_LANGUAGE_MODEL, HUB_NAME])
     def test_without_the_package_it_says_what_to_install(
