@@ -28,7 +28,7 @@ from vipe.backbones import (
     load_vision_weights,
 )
 from vipe.backbones.lookup import load_from
-from vipe.backbones.packages import LANGUAGE_PACKAGES, VISION_PACKAGES, WeightPackage
+from vipe.backbones.packages import LANGUAGE_PACKAGES, VISION_PACKAGES, WeightPackage, hub_name
 from vipe.encoders import TimmEncoderConfig
 from vipe.errors import ModelError
 from vipe.frames import Frames
@@ -150,6 +150,12 @@ class TestLanguageModel:
         assert alone("Who?").input_ids == tokenizer("Who?").input_ids
         with pytest.raises(ModelError, match="tokenizer of the language model 'nobody/none'"):
             load_tokenizer("nobody/none")
+
+    @pytest.mark.parametrize("name", [DEFAULT_LANGUAGE_MODEL, HUB_NAME])
+    def test_a_packaged_model_goes_by_its_name_on_the_hub(self, name: str) -> None:
+        assert hub_name(name) == HUB_NAME
+        assert hub_name(name.upper()).casefold() == HUB_NAME.casefold()
+        assert hub_name("org/lm") == "org/lm"
 
     @pytest.mark.parametrize("name", [DEFAULT_LANGUAGE_MODEL, HUB_NAME])
     def test_without_the_package_it_says_what_to_install(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from vipe import model_files
+from vipe import hub, model_files
 from vipe.allocator import keep_freed_memory
 from vipe.backbones import (
     cast_parameters,
@@ -122,6 +122,30 @@ class ViPE:
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write a model folder: the config and the trained part (the backbones are named)."""
         model_files.save_model(Path(folder), self.config, self.video_to_weights.state_dict())
+
+    def push_to_hub(
+        self,
+        name: str,
+        *,
+        private: bool | None = None,
+        message: str = "Upload a ViPE model",
+        token: str | None = None,
+    ) -> str:
+        """Upload the model folder to the hub in one commit; `from_pretrained` takes its name.
+
+        Args:
+            name: The hub id, `owner/name`; the repository is made if there is none.
+            private: Whether a new repository is; None for the owner's default.
+            message: Of the commit.
+            token: Of the hub; None for the one that is logged in with.
+
+        Returns:
+            The commit's address.
+
+        Raises:
+            ModelError: The name is none, or the hub does not take it.
+        """
+        return hub.push_model(self, name, private=private, message=message, token=token)
 
     def to(
         self, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
