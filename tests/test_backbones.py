@@ -20,13 +20,15 @@ from vipe.backbones import (
     DEFAULT_VISION_MODEL,
     language,
     language_model_config,
+    language_model_shapes,
     load_language_model,
     load_timm_model,
+    load_tokenizer,
     load_vision_tower,
     load_vision_weights,
 )
 from vipe.backbones.lookup import load_from
-from vipe.backbones.packages import LANGUAGE_PACKAGES, VISION_PACKAGES, WeightPackage
+from vipe.backbones.packages import LANGUAGE_PACKAGES, VISION_PACKAGES, WeightPackage, hub_name
 from vipe.encoders import TimmEncoderConfig
 from vipe.errors import ModelError
 from vipe.frames import Frames
@@ -135,6 +137,25 @@ class TestLanguageModel:
         with torch.device("meta"):
             model = transformers.AutoModelForCausalLM.from_config(config)
         assert model.lm_head.weight.is_meta
+
+    def test_shapes_and_tokenizer_alone(self, tiny_language_model_folder: Path) -> None:
+        model, tokenizer = load_language_model(str(tiny_language_model_folder))
+        shapes = language_model_shapes(str(tiny_language_model_folder), dtype=torch.bfloat16)
+        assert not shapes.training
+        assert [(n, p.shape) for n, p in shapes.named_parameters()] == [
+            (n, p.shape) for n, p in model.named_parameters()
+        ]
+        assert {(p.device.type, p.dtype) for p in shapes.parameters()} == {("meta", torch.bfloat16)}
+        alone = load_tokenizer(str(tiny_language_model_folder))
+        assert alone("Who?").input_ids == tokenizer("Who?").input_ids
+        with pytest.raises(ModelError, match="tokenizer of the language model 'nobody/none'"):
+            load_tokenizer("nobody/none")
+
+    @pytest.mark.parametrize("name", [DEFAULT_LANGUAGE_MODEL, HUB_NAME])
+    def test_a_packaged_model_goes_by_its_name_on_the_hub(self, name: str) -> None:
+        assert hub_name(name) == HUB_NAME
+        assert hub_name(name.upper()).casefold() == HUB_NAME.casefold()
+        assert hub_name("org/lm") == "org/lm"
 
     @pytest.mark.parametrize("name", [DEFAULT_LANGUAGE_MODEL, HUB_NAME])
     def test_without_the_package_it_says_what_to_install(

@@ -283,6 +283,16 @@ def test_a_saved_model_sees_and_answers_the_same(
     assert again.ask(one, "Why?", decoding=SHORT) == model.ask(one, "Why?", decoding=SHORT)
 
 
+def test_a_model_that_only_sees_has_no_language_model_in_memory(
+    tiny_vipe: ViPE, tmp_path: Path
+) -> None:
+    tiny_vipe.save_pretrained(tmp_path / "model")
+    eyes = ViPE.from_pretrained(tmp_path / "model", device="cpu", only_see=True)
+    assert all(parameter.is_meta for parameter in eyes.language_model.parameters())
+    frames = tiny.frames(5)
+    assert_same(eyes.see(frames), ViPE.from_pretrained(tmp_path / "model").see(frames))
+
+
 def test_a_saved_adapter_answers_the_same(
     tiny_vipe: ViPE, seen: PerceptualWeights, tmp_path: Path
 ) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import torch.nn.functional as F
 from torch import Tensor
 
+from vipe import hub
 from vipe.errors import AdapterError
 from vipe.weights import PerceptualWeights
 
@@ -33,6 +34,7 @@ _HARMLESS = {
     "lora_dropout", "megatron_core", "peft_type", "peft_version", "r", "rank_pattern", "revision",
     "runtime_config", "target_modules", "task_type",
 }  # fmt: skip
+_FILES = ("adapter_config.json", "adapter_model.safetensors")
 # Initialisations that leave the base weights as they are.
 _HARMLESS_STARTS = (True, False, "gaussian", "eva", "orthogonal")
 
@@ -100,7 +102,8 @@ def load(folder: str | PathLike[str]) -> PerceptualWeights:
     Different ranks per layer are padded to the largest with zeros, which leaves ΔW as it is.
 
     Args:
-        folder: The folder with `adapter_config.json` and `adapter_model.safetensors`.
+        folder: The folder with `adapter_config.json` and `adapter_model.safetensors`, or where
+            there is none of the name, a hub id.
 
     Raises:
         AdapterError: It is missing, damaged, not a LoRA, or uses more of PEFT than a plain LoRA.
@@ -108,6 +111,8 @@ def load(folder: str | PathLike[str]) -> PerceptualWeights:
     from peft.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME
 
     path = Path(folder)
+    if not path.exists() and hub.is_id(folder):
+        path = hub.fetch(str(folder), _FILES, failure=AdapterError)
     if not path.is_dir():
         raise AdapterError(f"{path}: no such adapter folder")
     for name in (CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME):

@@ -13,9 +13,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from vipe import model_files
+from vipe import hub, model_files
 from vipe.allocator import keep_freed_memory
-from vipe.backbones import cast_parameters, load_language_model
+from vipe.backbones import (
+    cast_parameters,
+    language_model_shapes,
+    load_language_model,
+    load_tokenizer,
+)
 from vipe.chat import Message, prompt_ids
 from vipe.config import ViPEConfig
 from vipe.encoders import Encoder
@@ -58,14 +63,22 @@ class ViPE:
         self.language_model, self.tokenizer = language_model, tokenizer
 
     @classmethod
-    def from_config(cls, config: ViPEConfig) -> ViPE:
+    def from_config(cls, config: ViPEConfig, *, only_see: bool = False) -> ViPE:
         """Load the backbones and make a model whose trained part is fresh: its update is zero.
+
+        Args:
+            config: What it is.
+            only_see: Leave out the language model's weights; it has its shapes alone then.
 
         Raises:
             ModelError: A backbone is nowhere to be found.
         """
         encoder = config.encoder.build()
-        language_model, tokenizer = load_language_model(config.language_model)
+        name = config.language_model
+        if only_see:
+            language_model, tokenizer = language_model_shapes(name), load_tokenizer(name)
+        else:
+            language_model, tokenizer = load_language_model(name)
         language_model.requires_grad_(False)
         keep_freed_memory()  # not before: what loading frees is given back
         video_to_weights = VideoToWeights(
@@ -86,6 +99,7 @@ class ViPE:
         *,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        only_see: bool = False,
     ) -> ViPE:
         """Load a model: the default one, a local folder, or a hub id.
 
@@ -93,19 +107,45 @@ class ViPE:
             name: None or "default" for the model that comes with the package.
             device: Where to; the CPU unless given.
             dtype: Of the language model; float32 unless given.
+            only_see: Leave out the language model's weights: such a model sees and cannot answer,
+                for where another server answers.
 
         Raises:
             ModelError: The model or a backbone is missing, damaged, or does not fit.
         """
         folder = model_files.resolve_folder(name)
         config = model_files.read_config(folder)
-        model = cls.from_config(config)
+        model = cls.from_config(config, only_see=only_see)
         model_files.load_weights(folder, config, model.video_to_weights)
         return model.to(device=device, dtype=dtype)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write a model folder: the config and the trained part (the backbones are named)."""
         model_files.save_model(Path(folder), self.config, self.video_to_weights.state_dict())
+
+    def push_to_hub(
+        self,
+        name: str,
+        *,
+        private: bool | None = None,
+        message: str = "Upload a ViPE model",
+        token: str | None = None,
+    ) -> str:
+        """Upload the model folder to the hub in one commit; `from_pretrained` takes its name.
+
+        Args:
+            name: The hub id, `owner/name`; the repository is made if there is none.
+            private: Whether a new repository is; None for the owner's default.
+            message: Of the commit.
+            token: Of the hub; None for the one that is logged in with.
+
+        Returns:
+            The commit's address.
+
+        Raises:
+            ModelError: The name is none, or the hub does not take it.
+        """
+        return hub.push_model(self, name, private=private, message=message, token=token)
 
     def to(
         self, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
@@ -114,7 +154,8 @@ class ViPE:
         if device is not None:
             self.encoder.to(device)
             self.video_to_weights.to(device)
-            nn.Module.to(self.language_model, device)
+            if self.language_model.device.type != "meta":  # there is nothing to move
+                nn.Module.to(self.language_model, device)
         if dtype is not None:
             cast_parameters(self.language_model, dtype)
         return self

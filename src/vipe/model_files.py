@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from vipe import hub
 from vipe.config import ViPEConfig
 from vipe.errors import ModelError
 from vipe.tokens import Reads
@@ -40,22 +41,11 @@ def resolve_folder(name: str | os.PathLike[str] | None) -> Path:
     else:
         folder = Path(name)
         if not folder.exists() and str(name).count("/") == 1:
-            folder = _from_hub(str(name))
+            folder = hub.fetch(str(name), (CONFIG, WEIGHTS), failure=ModelError)
     for file in (CONFIG, WEIGHTS):
         if not (folder / file).is_file():
             raise ModelError(f"{folder}: not a model folder: it has no {file}")
     return folder
-
-
-def _from_hub(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    patterns = [CONFIG, WEIGHTS]
-    try:
-        return Path(snapshot_download(name, allow_patterns=patterns))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise ModelError(f"{name}: no such folder, and the hub does not give it") from error
 
 
 def read_config(folder: Path) -> ViPEConfig:

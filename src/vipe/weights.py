@@ -193,9 +193,22 @@ class PerceptualWeights:
 
         adapter.save(self, folder)
 
+    def push_to_hub(
+        self,
+        name: str,
+        *,
+        private: bool | None = None,
+        message: str = "Upload a video's adapter",
+        token: str | None = None,
+    ) -> str:
+        """Upload it as a PEFT LoRA to the hub; see `vipe.hub.push_adapter`."""
+        from vipe import hub
+
+        return hub.push_adapter(self, name, private=private, message=message, token=token)
+
     @staticmethod
     def load(folder: str | PathLike[str]) -> PerceptualWeights:
-        """Read a PEFT LoRA folder; see `vipe.adapter.load`."""
+        """Read a PEFT LoRA folder, or one of the hub by its id; see `vipe.adapter.load`."""
         from vipe import adapter
 
         return adapter.load(folder)

@@ -13,7 +13,7 @@ def test_the_page_has_every_command_and_option() -> None:
     page = reference()
     for command in (
         "ask", "see", "ls", "chat", "train", "eval", "compare", "report", "bench", "scenes",
-        "photographs", "lmms-tasks",
+        "photographs", "lmms-tasks", "language-model", "gguf",
     ):  # fmt: skip
         assert f"## `vipe {command}`" in page
     for option in (

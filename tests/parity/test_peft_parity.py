@@ -22,6 +22,7 @@ LAYOUTS = {
     "all layers": ALL,
     "one layer of three": [name for name in ALL if ".1." in name],
     "grouped queries": [f"model.layers.{i}.self_attn.{p}_proj" for i in (0, 2) for p in "qkv"],
+    "with static targets": [*ALL, *(f"model.layers.1.self_attn.{p}_proj" for p in "qkv")],
     "with the head": [*ALL, "lm_head"],
 }
 

@@ -12,7 +12,9 @@ loader accepts. Heavy libraries are imported where they are used, so importing t
 from vipe.backbones.language import (
     cast_parameters,
     language_model_config,
+    language_model_shapes,
     load_language_model,
+    load_tokenizer,
 )
 from vipe.backbones.packages import DEFAULT_LANGUAGE_MODEL, DEFAULT_VISION_MODEL
 from vipe.backbones.vision import load_timm_model, load_vision_tower, load_vision_weights
@@ -22,8 +24,10 @@ __all__ = [
     "DEFAULT_VISION_MODEL",
     "cast_parameters",
     "language_model_config",
+    "language_model_shapes",
     "load_language_model",
     "load_timm_model",
+    "load_tokenizer",
     "load_vision_tower",
     "load_vision_weights",
 ]

@@ -90,6 +90,38 @@ def language_model_config(name: str = DEFAULT_LANGUAGE_MODEL) -> PretrainedConfi
     )
 
 
+def language_model_shapes(name: str = DEFAULT_LANGUAGE_MODEL, **settings: Any) -> PreTrainedModel:
+    """Build a language model on the meta device, where it has shapes and no weights.
+
+    Args:
+        name: As of `load_language_model`.
+        settings: Of transformers' `from_config`.
+
+    Raises:
+        ModelError: The model is nowhere to be found.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    config = language_model_config(name)
+    with torch.device("meta"):
+        model: Any = AutoModelForCausalLM.from_config(config, **settings)
+    return model.eval()
+
+
+def load_tokenizer(name: str = DEFAULT_LANGUAGE_MODEL) -> PreTrainedTokenizerBase:
+    """Load a language model's tokenizer alone.
+
+    Raises:
+        ModelError: The model is nowhere to be found.
+    """
+    from transformers import AutoTokenizer
+
+    source, package = _resolve(name)
+    what = f"tokenizer of the language model {name!r}"
+    return load_from(source, AutoTokenizer.from_pretrained, what=what, hint=hint_for(package))
+
+
 def _resolve(name: str) -> tuple[str, WeightPackage | None]:
     """Return the folder or hub id that a name stands for, and the package that could carry it."""
     if folder := local_folder(name):

@@ -59,3 +59,9 @@ VISION_PACKAGES = {
         hub="hf-hub:timm/tf_efficientnet_lite0.in1k",
     ),
 }
+
+
+def hub_name(language_model: str) -> str:
+    """Return a language model's id on the hub, where it goes by a short name here."""
+    package = LANGUAGE_PACKAGES.get(language_model.casefold())
+    return package.hub if package is not None else language_model

@@ -9,6 +9,7 @@ compare     two models' answers → how far apart they are
 bench       what an answer costs, against models that read tokens
 report      models' answers → a page of figures
 data        files to evaluate on
+export      files for other people's servers
 videos      which videos arguments name
 source      what a command is asked about: a video, or an adapter
 options     options that several commands have
@@ -36,6 +37,7 @@ from vipe.cli import (
     console,
     data,
     evaluate,
+    export,
     ls,
     report,
     see,
@@ -59,6 +61,8 @@ app.command(name="report")(report.report)
 app.command(name="scenes")(data.scenes)
 app.command(name="photographs")(data.photographs)
 app.command(name="lmms-tasks")(data.lmms_tasks)
+app.command(name="language-model")(export.language_model)
+app.command(name="gguf")(export.gguf)
 
 
 def _print_version(wanted: bool) -> bool:

@@ -14,21 +14,18 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from vipe.backbones import language_model_config
+from vipe.backbones import language_model_shapes
 from vipe.config import ViPEConfig
 from vipe.encoders.encoder import PatchFeatures, patch_positions
 from vipe.merging import HierarchicalMerge, VisualTokens
 from vipe.tokens import Projector, Reads, every_patch
 from vipe.vision import VideoToWeights
 from vipe.weights import PerceptualWeights
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 _T = TypeVar("_T")
 
@@ -80,7 +77,10 @@ class Counter:
         prompt_tokens: int = 40,
     ) -> None:
         self.config, self.dtype, self.prompt_tokens = config, dtype, prompt_tokens
-        self.language_model = _on_meta(config.language_model, dtype)
+        # The plain attention is made of products that the counter knows on every device.
+        self.language_model = language_model_shapes(
+            config.language_model, dtype=dtype, attn_implementation="eager"
+        )
         with torch.device("meta"):
             self.encoder = replace(config.encoder, pretrained=False).build()
             self.vision = VideoToWeights(
@@ -186,18 +186,6 @@ def prompt_operations(config: Any, tokens: int) -> int:
     between = 2 * tokens * heads * size
     per_token = config.num_hidden_layers * (layer + between)
     return 2 * (tokens * per_token + hidden * config.vocab_size)
-
-
-def _on_meta(name: str, dtype: torch.dtype) -> PreTrainedModel:
-    from transformers import AutoModelForCausalLM
-
-    config = language_model_config(name)
-    with torch.device("meta"):
-        # The plain attention is made of products that the counter knows on every device.
-        model: Any = AutoModelForCausalLM.from_config(
-            config, dtype=dtype, attn_implementation="eager"
-        )
-    return model.eval()
 
 
 def _counted(call: Callable[[], _T]) -> tuple[_T, int]:
