@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
-from typing import Any
 
-import openai
 import pytest
 import uvicorn
+from running import KEY, Running, Start
 
 import media
 from vipe import ViPE
@@ -22,8 +17,6 @@ from vipe.serving.app import Service, create_app
 from vipe.serving.decoding import Decoder
 from vipe.serving.limits import Limits
 from vipe.store import Store
-
-KEY = "a key of the tests"
 
 
 @pytest.fixture(scope="session")
@@ -65,65 +58,8 @@ def decoder(_decoder: Decoder) -> Iterator[Decoder]:
     _decoder.limits = Limits()
 
 
-@dataclass
-class Running:
-    """A server that runs.
-
-    Attributes:
-        service: Its parts.
-        url: Where it is, without `/v1`.
-        allowed: The folder that `file:` URLs may read.
-    """
-
-    service: Service
-    url: str
-    allowed: Path
-
-    @property
-    def client(self) -> openai.OpenAI:
-        """OpenAI's own client of it, which tries nothing twice."""
-        return openai.OpenAI(base_url=f"{self.url}/v1", api_key=KEY, max_retries=0)
-
-    def call(
-        self,
-        path: str,
-        body: bytes | None = None,
-        *,
-        method: str | None = None,
-        key: str | None = KEY,
-        **headers: str,
-    ) -> tuple[int, dict[str, str], bytes]:
-        """Make a request of one's own; returns status, headers and body."""
-        request = urllib.request.Request(self.url + path, data=body, method=method)
-        if key is not None:
-            request.add_header("Authorization", f"Bearer {key}")
-        for name, value in headers.items():
-            request.add_header(name.replace("_", "-"), value)
-        try:
-            with urllib.request.urlopen(request, timeout=120) as answer:
-                return answer.status, dict(answer.headers), answer.read()
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, dict(error.headers), error.read()
-
-    def upload(self, name: str, content: bytes) -> tuple[int, dict[str, Any]]:
-        """Upload a video; returns the status, and the object that came back."""
-        edge = "an-edge-that-no-file-has"
-        head = (
-            f'--{edge}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
-            "Content-Type: application/octet-stream\r\n\r\n"
-        )
-        body = head.encode() + content + f"\r\n--{edge}--\r\n".encode()
-        kind = f"multipart/form-data; boundary={edge}"
-        status, _, answer = self.call("/v1/videos", body, Content_Type=kind)
-        return status, json.loads(answer)
-
-
-Start = Callable[..., Running]
-
-
 @pytest.fixture(scope="session")
-def _start(served_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+def start_server(served_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     servers: list[tuple[uvicorn.Server, Thread]] = []
 
     def start(limits: Limits, *, private_addresses: bool = False) -> Running:
@@ -156,6 +92,6 @@ def _start(served_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @pytest.fixture(scope="session")
-def server(_start: Start) -> Running:
+def server(start_server: Start) -> Running:
     """A server with usual limits, but of 2 MB a video."""
-    return _start(Limits(bytes=2_000_000, decode_seconds=30))
+    return start_server(Limits(bytes=2_000_000, decode_seconds=30))

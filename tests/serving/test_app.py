@@ -16,11 +16,11 @@ from typing import Any
 
 import openai
 import pytest
+from running import KEY, Running, Start
 
 import media
-from serving.conftest import Running, Start
 from vipe import Decoding, PerceptualWeights, ViPE
-from vipe.chat import Message
+from vipe.chat import Message, prompt_ids
 from vipe.serving.limits import Limits
 
 QUESTION = "What is in the video?"
@@ -40,9 +40,7 @@ def about(url: str, text: str = QUESTION, part: str = "video_url") -> list[Any]:
 
 
 def expected(reference: ViPE, clip: Path, question: Any = QUESTION, count: int = 12) -> str:
-    return reference.ask(
-        reference.see(clip), question, decoding=Decoding(max_new_tokens=count)
-    )
+    return reference.ask(reference.see(clip), question, decoding=Decoding(max_new_tokens=count))
 
 
 def ask(server: Running, messages: list[Any], **settings: Any) -> Any:
@@ -57,26 +55,20 @@ def keys(server: Running, clips: list[Path]) -> list[str]:
     return [server.upload(clip.name, clip.read_bytes())[1]["id"] for clip in clips]
 
 
-def test_an_answer_is_the_model_s_own(
-    server: Running, reference: ViPE, clips: list[Path]
-) -> None:
+def test_an_answer_is_the_model_s_own(server: Running, reference: ViPE, clips: list[Path]) -> None:
     answer = ask(server, about(url_of(clips[0])))
     choice = answer.choices[0]
     assert choice.message.content == expected(reference, clips[0])
     assert choice.message.role == "assistant"
     assert choice.finish_reason in ("stop", "length")
     usage = answer.usage
-    from vipe.chat import prompt_ids
-
     assert usage.prompt_tokens == len(prompt_ids(reference.tokenizer, QUESTION))
     assert 1 <= usage.completion_tokens <= 12
     assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens
     assert usage.prompt_tokens_details.visual_tokens == 0
 
 
-def test_a_stream_has_the_same_words(
-    server: Running, reference: ViPE, clips: list[Path]
-) -> None:
+def test_a_stream_has_the_same_words(server: Running, reference: ViPE, clips: list[Path]) -> None:
     options = {"include_usage": True}
     chunks = list(ask(server, about(url_of(clips[1])), stream=True, stream_options=options))
     *pieces, last = chunks
@@ -209,7 +201,8 @@ def test_what_is_seen_is_listed_forgotten_and_taken_along(
         if kind == "zip":
             zipfile.ZipFile(io.BytesIO(content)).extractall(folder)
         else:
-            tarfile.open(fileobj=io.BytesIO(content)).extractall(folder, filter="data")
+            with tarfile.open(fileobj=io.BytesIO(content)) as packed:
+                packed.extractall(folder, filter="data")
         taken = PerceptualWeights.load(folder / key)
         for target in want.targets:
             assert taken.B[target].equal(want.B[target])
@@ -318,8 +311,6 @@ def test_an_upload_that_is_too_large_is_refused(server: Running) -> None:
     assert "2000000 bytes" in answer["error"]["message"]
     # Announced, it is refused before a byte of it is read.
     with socket.create_connection(server.url.removeprefix("http://").split(":")) as line:
-        from serving.conftest import KEY
-
         line.sendall(
             b"POST /v1/videos HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000000\r\n"
             b"Authorization: Bearer " + KEY.encode() + b"\r\n\r\n"
@@ -328,15 +319,15 @@ def test_an_upload_that_is_too_large_is_refused(server: Running) -> None:
         assert line.recv(12) == b"HTTP/1.1 413"
 
 
-def test_who_finds_no_place_gets_429_and_when_to_come_back(_start: Start, clips: list[Path]) -> None:
-    crowded = _start(Limits(batch=1, waiting=1, videos=1))
+def test_who_finds_no_place_gets_429_and_when_to_come_back(
+    start_server: Start, clips: list[Path]
+) -> None:
+    crowded = start_server(Limits(batch=1, waiting=1, videos=1))
     key = crowded.upload("a.mp4", clips[0].read_bytes())[1]["id"]
     turns = [{"role": "user", "content": "?"}]
     # The place of videos: one that comes in slowly holds it.
     host, port = crowded.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as slow:
-        from serving.conftest import KEY
-
         slow.sendall(
             b"POST /v1/videos HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"
             b"Content-Type: multipart/form-data; boundary=x\r\n"
@@ -373,8 +364,6 @@ def test_a_client_that_goes_away_is_not_answered(server: Running, keys: list[str
             {"messages": turns, "video": keys[1], "max_tokens": 400} | settings
         ).encode()
         host, port = server.url.removeprefix("http://").split(":")
-        from serving.conftest import KEY
-
         with socket.create_connection((host, int(port))) as line:
             line.sendall(
                 b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n"

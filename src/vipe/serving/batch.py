@@ -9,7 +9,7 @@ Dimensions: b rows, h heads, t columns, d features of a head, v words.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +77,7 @@ class Batch:
         real = [[0] * (longest - len(row.prompt)) + [1] * len(row.prompt) for row in rows]
         mask = torch.tensor(real, device=self.model.device)
         try:
-            with _together(rows).attached_to(self.model):
+            with self.weights_of(rows):
                 logits, cache = self._forward(torch.tensor(padded), mask, [])
             tokens = choose(logits, rows)
         except BaseException:
@@ -116,9 +116,13 @@ class Batch:
         ]
         self._attach()
 
+    def weights_of(self, rows: Sequence[Row]) -> AbstractContextManager[None]:
+        """Attach the weights of rows inside a `with` block, each to its own sample."""
+        return _together(rows).attached_to(self.model)
+
     def _attach(self) -> None:
         if self.rows:
-            self._attached.enter_context(_together(self.rows).attached_to(self.model))
+            self._attached.enter_context(self.weights_of(self.rows))
 
     def _forward(
         self, ids: Int[Tensor, "b n"], mask: Int[Tensor, "b t"], past: list[tuple[Tensor, Tensor]]
