@@ -3,7 +3,7 @@
     python benchmarks/serve.py load [--clients 32] [--seconds 600] [--videos 16] [--model FOLDER]
     python benchmarks/serve.py batch [--videos 16] [--new-tokens 24] [--repeats 7] [--model FOLDER]
 
-`load` starts `vipe serve` on loopback, uploads videos that it draws itself, and lets clients ask one
+`load` starts `vipe serve` on loopback, uploads videos that it draws, and lets clients ask one
 question after another (half of them streamed), each about a video picked at random; every few
 seconds one more video is uploaded, so that seeing goes on beside the answers. It prints one JSON
 object: requests, errors, refusals (429), seconds (50th, 95th and 99th percentile), answers and

@@ -269,6 +269,7 @@ BAD = {
         {"messages": about("data:,a"), "max_tokens": 512}, 400, "more than the 512",
     ),
     "a long prompt": ({"messages": about("data:,a", "x" * 600)}, 400, "more than the 512"),
+    "a book": ({"messages": about("data:,a", "x" * 60_000)}, 400, "too long"),
     "another model": ({"messages": about("data:,a"), "model": "gpt-4o"}, 404, "not served here"),
     "no video in it": ({"messages": about("data:,a")}, 400, "not a video or picture"),
     "an empty one": ({"messages": about("data:,")}, 400, "empty|not a video"),

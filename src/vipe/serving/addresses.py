@@ -10,6 +10,8 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import httpcore2
 
@@ -56,6 +58,8 @@ class PublicOnly(httpcore2.AsyncNetworkBackend):
     def __init__(self, *, anywhere: bool = False) -> None:
         self._anywhere = anywhere
         self._inner = httpcore2.AnyIOBackend()
+        # Of its own: a name that is slow to resolve must hold up nobody else's work.
+        self._resolvers = ThreadPoolExecutor(thread_name_prefix="vipe-resolve")
 
     async def connect_tcp(
         self,
@@ -73,7 +77,8 @@ class PublicOnly(httpcore2.AsyncNetworkBackend):
         """
         loop = asyncio.get_running_loop()
         try:
-            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            resolve = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+            found = await loop.run_in_executor(self._resolvers, resolve)
         except (OSError, UnicodeError) as error:
             raise httpcore2.ConnectError(f"{host} cannot be resolved") from error
         addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from vipe.serving.app import Service
 
 LONGEST = 256  # tokens of an answer, where the request leaves it open
+LETTERS = 100  # a token has fewer: beyond that, a prompt is not worth counting
 
 router = APIRouter()
 
@@ -32,7 +33,10 @@ async def complete(asked: ChatRequest, request: Request) -> Response:
     """Answer a question about a video."""
     service: Service = request.app.state.service
     service.check_name(asked.model)
-    prompt = prompt_ids(service.tokenizer, asked.conversation())
+    turns = asked.conversation()
+    if sum(len(turn["content"]) for turn in turns) > LETTERS * service.context:
+        raise Refusal(400, "the prompt is too long", code="context_length_exceeded")
+    prompt = prompt_ids(service.tokenizer, turns)
     room = service.context - len(prompt)
     longest = min(LONGEST, room) if asked.longest is None else asked.longest
     if longest > room or room < 1:
@@ -142,7 +146,10 @@ async def _seen(service: Service, source: Url | str) -> tuple[str, PerceptualWei
     """Return a video's id and weights, having looked at it if need be."""
     try:
         key = source if isinstance(source, str) else (await service.seeing.see_url(source.url)).key
-        return key, await asyncio.to_thread(service.library.weights, key)
+        kept = service.library.at_hand(key)
+        if kept is None:
+            kept = await asyncio.to_thread(service.library.weights, key)
+        return key, kept
     except StoreError as error:
         if not isinstance(source, str):
             raise

@@ -94,7 +94,8 @@ class Decoder:
             finally:
                 if not ended:  # it is in the midst of something
                     self._end()
-                    self._process = self._start()
+                    if not self._closed:
+                        self._process = self._start()
 
     def close(self) -> None:
         """End the process."""

@@ -91,6 +91,14 @@ class Library:
             return []
         return [entry for entry in entries if entry.model_digest == self._seer.digest]
 
+    def at_hand(self, key: str) -> PerceptualWeights | None:
+        """Return what was seen of a video if it is in memory, at once."""
+        with self._lock:
+            if key not in self._kept:
+                return None
+            self._kept.move_to_end(key)
+            return self._kept[key]
+
     def weights(self, key: str) -> PerceptualWeights:
         """Return what was seen of a video, from memory or from the store.
 
@@ -98,10 +106,8 @@ class Library:
             StoreError: It was not seen by this model.
             AdapterError: The adapter is damaged.
         """
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
+        if (kept := self.at_hand(key)) is not None:
+            return kept
         weights = self._sharing(self.get(key).load())
         with self._lock:
             weights = self._kept.setdefault(key, weights)  # another thread may have been first
