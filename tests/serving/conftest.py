@@ -94,4 +94,4 @@ def start_server(served_folder: Path, tmp_path_factory: pytest.TempPathFactory) 
 @pytest.fixture(scope="session")
 def server(start_server: Start) -> Running:
     """A server with usual limits, but of 2 MB a video."""
-    return start_server(Limits(bytes=2_000_000, decode_seconds=30))
+    return start_server(Limits(bytes=2_000_000, decode_seconds=120))

@@ -11,7 +11,10 @@ import socket
 import tarfile
 import time
 import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import openai
@@ -21,6 +24,7 @@ from running import KEY, Running, Start
 import media
 from vipe import Decoding, PerceptualWeights, ViPE
 from vipe.chat import Message, prompt_ids
+from vipe.serving.engine import Engine
 from vipe.serving.limits import Limits
 
 QUESTION = "What is in the video?"
@@ -28,6 +32,38 @@ QUESTION = "What is in the video?"
 
 def url_of(path: Path, kind: str = "video/mp4") -> str:
     return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def line_to(server: Running) -> socket.socket:
+    host, port = server.url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)))
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Wait for something that comes soon, if it comes."""
+    end = time.monotonic() + 120
+    while not holds():
+        assert time.monotonic() < end, "it does not come"
+        time.sleep(0.005)
+
+
+@contextmanager
+def held(server: Running) -> Iterator[Engine]:
+    """Hold the engine before its next step, until its `go_on` is set."""
+    engine = server.service.engine
+    engine.go_on = Event()  # type: ignore[attr-defined]
+    step = engine._batch.step
+
+    def wait() -> list[int]:
+        engine.go_on.wait(120)  # type: ignore[attr-defined]
+        return step()
+
+    engine._batch.step = wait  # type: ignore[method-assign]
+    try:
+        yield engine
+    finally:
+        engine.go_on.set()  # type: ignore[attr-defined]
+        del engine._batch.step
 
 
 def about(url: str, text: str = QUESTION, part: str = "video_url") -> list[Any]:
@@ -159,13 +195,12 @@ def expected_of(reference: ViPE, server: Running, key: str) -> str:
 
 
 def test_questions_about_different_videos_are_answered_together(
-    server: Running, reference: ViPE, keys: list[str]
+    server: Running, reference: ViPE, keys: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     want = {key: expected_of(reference, server, key) for key in keys}
     assert len(set(want.values())) > 1, "the videos make a difference"
     rows: list[int] = []
-    observe = server.service.metrics.batch_rows.observe
-    server.service.metrics.batch_rows.observe = lambda n: (rows.append(n), observe(n))  # type: ignore[method-assign]
+    monkeypatch.setattr(server.service.metrics.batch_rows, "observe", rows.append)
     turns = [{"role": "user", "content": QUESTION}]
 
     def one(key: str) -> str:
@@ -239,7 +274,7 @@ def test_models_health_and_figures(server: Running, keys: list[str]) -> None:
 
 def test_nothing_without_the_key(server: Running) -> None:
     for path in ("/v1/models", "/v1/videos", "/v1/chat/completions", "/v1/none"):
-        for key in (None, "", "another", "a key of the test", "a key of the tests "):
+        for key in (None, "", "another", "a key of the test", "a key of the testsx"):
             status, headers, content = server.call(path, key=key)
             assert status == 401
             assert json.loads(content)["error"]["code"] == "invalid_api_key"
@@ -311,7 +346,7 @@ def test_an_upload_that_is_too_large_is_refused(server: Running) -> None:
     assert status == 413
     assert "2000000 bytes" in answer["error"]["message"]
     # Announced, it is refused before a byte of it is read.
-    with socket.create_connection(server.url.removeprefix("http://").split(":")) as line:
+    with line_to(server) as line:
         line.sendall(
             b"POST /v1/videos HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000000\r\n"
             b"Authorization: Bearer " + KEY.encode() + b"\r\n\r\n"
@@ -327,54 +362,53 @@ def test_who_finds_no_place_gets_429_and_when_to_come_back(
     key = crowded.upload("a.mp4", clips[0].read_bytes())[1]["id"]
     turns = [{"role": "user", "content": "?"}]
     # The place of videos: one that comes in slowly holds it.
-    host, port = crowded.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port))) as slow:
+    with line_to(crowded) as slow:
         slow.sendall(
             b"POST /v1/videos HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"
             b"Content-Type: multipart/form-data; boundary=x\r\n"
             b"Authorization: Bearer " + KEY.encode() + b"\r\n\r\n--x\r\n"
         )
-        while not crowded.service.seeing.taken:
-            time.sleep(0.01)
+        until(lambda: crowded.service.seeing.taken == 1)
         assert crowded.upload("b.mp4", clips[1].read_bytes())[0] == 429
         # Answers go on meanwhile.
         assert ask(crowded, turns, extra_body={"video": key}).choices[0].message.content
-    while crowded.service.seeing.taken:
-        time.sleep(0.01)
+    until(lambda: crowded.service.seeing.taken == 0)
 
-    def one(_: int) -> int | str:
-        try:
-            ask(crowded, turns, max_tokens=400, extra_body={"video": key})
-        except openai.RateLimitError as error:
-            return error.response.headers["retry-after"]
-        return 200
+    with held(crowded) as engine, concurrent.futures.ThreadPoolExecutor(2) as pool:
 
-    with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        outcomes = list(pool.map(one, range(8)))
-    assert 200 in outcomes
-    waits = [outcome for outcome in outcomes if outcome != 200]
-    assert waits
-    assert all(int(wait) >= 1 for wait in waits)
+        def one() -> str:
+            return ask(crowded, turns, extra_body={"video": key}).choices[0].message.content
+
+        answers = [pool.submit(one)]
+        until(lambda: engine.running == 1)
+        answers.append(pool.submit(one))
+        until(lambda: engine.waiting == 1)
+        with pytest.raises(openai.RateLimitError) as refused:
+            one()
+        assert int(refused.value.response.headers["retry-after"]) >= 1
+        engine.go_on.set()  # type: ignore[attr-defined]
+        assert answers[0].result() == answers[1].result()
 
 
-def test_a_client_that_goes_away_is_not_answered(server: Running, keys: list[str]) -> None:
-    engine = server.service.engine
+@pytest.mark.parametrize("settings", [{"stream": True}, {}])
+def test_a_client_that_goes_away_is_not_answered(
+    server: Running, keys: list[str], settings: dict[str, Any]
+) -> None:
     turns = [{"role": "user", "content": QUESTION}]
-    for settings in ({"stream": True}, {}):
-        body = json.dumps(
-            {"messages": turns, "video": keys[1], "max_tokens": 400} | settings
-        ).encode()
-        host, port = server.url.removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port))) as line:
+    given = {"messages": turns, "video": keys[1], "max_tokens": 400} | settings
+    body = json.dumps(given).encode()
+    with held(server) as engine:
+        with line_to(server) as line:
             line.sendall(
                 b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n"
                 b"Content-Type: application/json\r\n"
                 b"Authorization: Bearer " + KEY.encode() + b"\r\n"
                 b"Content-Length: " + str(len(body)).encode() + b"\r\n\r\n" + body
             )
-            while not engine.running:
-                time.sleep(0.001)
-        until = time.monotonic() + 60
-        while engine.running and time.monotonic() < until:
-            time.sleep(0.01)
-        assert not engine.running
+            until(lambda: engine.running == 1)
+            (question,) = engine._batch.rows
+            assert not question.cancelled
+        until(lambda: question.cancelled)
+        engine.go_on.set()  # type: ignore[attr-defined]
+        until(lambda: not engine.running)
+        assert question.tokens < 400

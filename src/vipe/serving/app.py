@@ -14,6 +14,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from vipe import __version__
 from vipe.errors import ServeError, ViPEError
@@ -138,7 +139,7 @@ def create_app(service: Service, *, api_key: str | None = None) -> FastAPI:
     )
     app.state.service = service
     app.add_middleware(Access, api_key=api_key, limits=service.limits, metrics=service.metrics)
-    for kind in (ViPEError, HTTPException, RequestValidationError, Exception):
+    for kind in (ViPEError, HTTPException, RequestValidationError, ClientDisconnect, Exception):
         app.add_exception_handler(kind, handle)
     app.include_router(chat.router)
     app.include_router(videos.router)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from fastapi import APIRouter, Request, Response
@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from vipe.chat import prompt_ids
 from vipe.errors import StoreError
 from vipe.serving.engine import Done, Engine, Event, Question
-from vipe.serving.refusals import Refusal, as_refusal, body
+from vipe.serving.refusals import GONE, Refusal, as_refusal, body
 from vipe.serving.schema import ChatRequest, Reply, Url, usage
 from vipe.weights import PerceptualWeights
 
@@ -26,6 +26,7 @@ LONGEST = 256  # tokens of an answer, where the request leaves it open
 LETTERS = 100  # a token has fewer: beyond that, a prompt is not worth counting
 
 router = APIRouter()
+_T = TypeVar("_T")
 
 
 @router.post("/v1/chat/completions")
@@ -50,12 +51,13 @@ async def complete(asked: ChatRequest, request: Request) -> Response:
     key, weights = await _seen(service, asked.source())
     answer = Answer(service, asked, prompt, weights, longest)
     answer.start()
+    reply = Reply(service.name, key)
     try:
-        reply = Reply(service.name, key)
         if not asked.stream:
-            return await _whole(answer, reply, request)
+            text, done = await _unless_gone(request, answer.whole())
+            return JSONResponse(reply.whole(text, done.reason, answer.usage(done)))
         # The first event is awaited: what fails at once has its own status.
-        first = await answer.next()
+        first = await _unless_gone(request, answer.next())
     except BaseException:
         answer.question.cancelled = True
         raise
@@ -131,6 +133,17 @@ class Answer:
             self._metrics.generated_tokens.inc(event.tokens)
         return event
 
+    async def whole(self) -> tuple[str, Done]:
+        """Wait for all of it.
+
+        Raises:
+            Exception: The answer failed.
+        """
+        text = ""
+        while not isinstance(event := await self.next(), Done):
+            text += event
+        return text, event
+
     def usage(self, done: Done) -> dict[str, Any]:
         """Count its tokens."""
         return usage(len(self.question.prompt), done.tokens, done.visual_tokens)
@@ -158,30 +171,26 @@ async def _seen(service: Service, source: Url | str) -> tuple[str, PerceptualWei
         ) from error
 
 
-async def _whole(answer: Answer, reply: Reply, request: Request) -> JSONResponse:
-    """Wait for all of an answer; where the client goes away meanwhile, give it up."""
+async def _unless_gone(request: Request, wanted: Coroutine[Any, Any, _T]) -> _T:
+    """Wait for something, unless the client goes away meanwhile.
 
-    async def collect() -> tuple[str, Done]:
-        text = ""
-        while not isinstance(event := await answer.next(), Done):
-            text += event
-        return text, event
+    Raises:
+        Refusal: It did.
+    """
 
     async def gone() -> None:
         while (await request.receive())["type"] != "http.disconnect":
             pass
 
-    tasks = [asyncio.create_task(collect()), asyncio.create_task(gone())]
+    work, leaving = asyncio.create_task(wanted), asyncio.create_task(gone())
     try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        if not tasks[0].done():
-            answer.question.cancelled = True
-            raise Refusal(499, "the client is gone")
-        text, done = await tasks[0]  # type: ignore[misc]
+        await asyncio.wait([work, leaving], return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            raise Refusal(GONE, "the client is gone")
+        return await work
     finally:
-        for task in tasks:
-            task.cancel()
-    return JSONResponse(reply.whole(text, done.reason, answer.usage(done)))
+        work.cancel()
+        leaving.cancel()
 
 
 async def _pieces(

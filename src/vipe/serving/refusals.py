@@ -8,9 +8,12 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from vipe.errors import AdapterError, VideoError, ViPEError
 from vipe.serving.engine import Busy
+
+GONE = 499  # nobody reads it: for the figures alone
 
 _TYPES = {
     401: "authentication_error",
@@ -60,10 +63,14 @@ def as_refusal(error: Exception) -> Refusal:
         case ViPEError():
             return Refusal(500, str(error), code="server_error")
         case RequestValidationError():
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"][1:])
+            # Of a choice of types, the one that fits furthest is meant.
+            first = max(error.errors(), key=lambda problem: len(problem["loc"]))
+            path = (part for part in first["loc"][1:] if str(part).isalnum() or "_" in str(part))
+            where = ".".join(map(str, path))
             what = first["msg"].removeprefix("Value error, ")
             return Refusal(400, f"{where}: {what}" if where else what, param=where or None)
+        case ClientDisconnect():
+            return Refusal(GONE, "the client is gone")
         case HTTPException():
             return Refusal(error.status_code, str(error.detail))
         case _:
