@@ -271,3 +271,29 @@ def test_a_store_that_cannot_be(counted: Counted, clip: Path, tmp_path: Path) ->
     for folder in (file, tmp_path, tmp_path / "gone"):
         with pytest.raises(StoreError, match=f"{folder}: not a store"):
             list(Store(folder))
+
+
+def test_an_entry_is_found_by_the_video_s_hash_without_looking(
+    counted: Counted, clip: Path, tmp_path: Path
+) -> None:
+    store, seer, digest = Store(tmp_path / "store"), Seer.of(counted), fingerprint(clip)
+    assert store.find(seer, digest) is None
+    entry = store.see(seer, clip)
+    assert store.find(seer, digest) == entry
+    assert store.find(seer, digest, frames=seer.config.frames) == entry
+    assert store.find(seer, digest, frames=seer.config.frames + 1) is None
+    assert store.find(seer, digest, merge_ratio=0.25) is None
+    assert counted.looked == ["clip.mp4"]
+
+
+def test_what_is_forgotten_is_looked_at_anew(counted: Counted, clip: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    key = store.see(counted, clip).key
+    store.forget(key)
+    assert list(store) == []
+    assert not list((store.folder / ".vipe" / "work").iterdir())
+    for missing in (key, "x", "..", ".vipe"):
+        with pytest.raises(StoreError, match="no such entry"):
+            store.forget(missing)
+    assert store.see(counted, clip).key == key
+    assert counted.looked == ["clip.mp4", "clip.mp4"]

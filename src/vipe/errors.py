@@ -10,7 +10,8 @@ that line and exits with status 2.
     ├── ModelError      a model folder or a backbone that is missing or does not fit
     ├── StoreError      a store of seen videos that is missing, or cannot be written
     ├── DataError       a data set, row or recipe that is missing or malformed
-    └── RecipeError     a training recipe with an unknown key or a wrong value
+    ├── RecipeError     a training recipe with an unknown key or a wrong value
+    └── ServeError      a server that cannot start
 """
 
 
@@ -40,3 +41,7 @@ class DataError(ViPEError):
 
 class RecipeError(ViPEError):
     """A training recipe holds an unknown key or a value that does not fit."""
+
+
+class ServeError(ViPEError):
+    """A server cannot start: its address is taken, or a folder or package is missing."""

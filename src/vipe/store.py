@@ -80,27 +80,45 @@ class Store:
         from vipe.seer import Seer
 
         seer = model if isinstance(model, Seer) else Seer.of(model)
-        config = seer.config
-        sampled = config.frames if frames is None else frames
-        ratio = float(config.merging.merge_ratio if merge_ratio is None else merge_ratio)
-        what = {
-            "layout": str(LAYOUT),
-            "video_digest": fingerprint(video),
-            "model_digest": seer.digest,
-            "sampled": str(sampled),
-            "merge_ratio": repr(ratio),
-        }
-        text = json.dumps(what, sort_keys=True)
-        key = hashlib.sha256(text.encode()).hexdigest()[:20]
+        what = _what(seer, fingerprint(video), frames, merge_ratio)
         self._tidy()
-        if (known := self._read(key)) is not None:
+        if (known := self._read(_key(what))) is not None:
             return known
         self._check_writable()
-        seen = seer.see(video, frames=sampled, merge_ratio=ratio)
+        seen = seer.see(video, frames=int(what["sampled"]), merge_ratio=float(what["merge_ratio"]))
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         notes = {**seen.metadata, **what, "model": seer.name, "seen": now}
-        self._write(key, replace(seen, metadata=notes))
-        return self.get(key)
+        self._write(_key(what), replace(seen, metadata=notes))
+        return self.get(_key(what))
+
+    def find(
+        self,
+        seer: Seer,
+        video_digest: str,
+        *,
+        frames: int | None = None,
+        merge_ratio: float | None = None,
+    ) -> Entry | None:
+        """Return the entry that `see` would return without looking; None where it would look.
+
+        Args:
+            seer: Who would look.
+            video_digest: The video's fingerprint.
+            frames: As of `see`.
+            merge_ratio: As of `see`.
+        """
+        return self._read(_key(_what(seer, video_digest, frames, merge_ratio)))
+
+    def forget(self, key: str) -> None:
+        """Remove an entry.
+
+        Raises:
+            StoreError: There is none, or the store cannot be written.
+        """
+        if not _KEY.fullmatch(key) or not (self.folder / key).exists():
+            raise StoreError(f"{self.folder}: no such entry {key!r}")
+        with self._writing() as place:  # what is renamed to there goes with it
+            (self.folder / key).rename(place / key)
 
     def get(self, key: str) -> Entry:
         """Return an entry by its key.
@@ -188,6 +206,24 @@ class Store:
             raise StoreError(f"{folder}: exists and is not a folder")
         if folder.exists() and not os.access(folder, os.W_OK | os.X_OK):
             raise StoreError(f"{folder}: the store may not be written")
+
+
+def _what(
+    seer: Seer, video_digest: str, frames: int | None, merge_ratio: float | None
+) -> dict[str, str]:
+    """Return what an entry's key is the hash of: the video, who looks, and how."""
+    ratio = seer.config.merging.merge_ratio if merge_ratio is None else merge_ratio
+    return {
+        "layout": str(LAYOUT),
+        "video_digest": video_digest,
+        "model_digest": seer.digest,
+        "sampled": str(seer.config.frames if frames is None else frames),
+        "merge_ratio": repr(float(ratio)),
+    }
+
+
+def _key(what: dict[str, str]) -> str:
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:20]
 
 
 def _sync(*paths: Path) -> None:

@@ -12,8 +12,8 @@ def test_the_page_is_not_stale() -> None:
 def test_the_page_has_every_command_and_option() -> None:
     page = reference()
     for command in (
-        "ask", "see", "ls", "chat", "train", "eval", "compare", "report", "bench", "scenes",
-        "photographs", "lmms-tasks", "language-model", "gguf",
+        "ask", "see", "ls", "chat", "serve", "train", "eval", "compare", "report", "bench",
+        "scenes", "photographs", "lmms-tasks", "language-model", "gguf",
     ):  # fmt: skip
         assert f"## `vipe {command}`" in page
     for option in (
@@ -23,6 +23,7 @@ def test_the_page_has_every_command_and_option() -> None:
         "--answers",
         "--json",
         "--questions",
+        "--allowed-folder",
         "--debug",
     ):
         assert f"`{option}" in page

@@ -1,6 +1,7 @@
 """The command line: parse, call, print. What it shows of an error is one line.
 
 ask, chat   a video or an adapter, and questions
+serve       the same for OpenAI's clients
 see         videos → adapter folders, named after them or in a store
 ls          what is in a store
 train       a recipe → a model folder
@@ -41,6 +42,7 @@ from vipe.cli import (
     ls,
     report,
     see,
+    serve,
     startup,
     train,
 )
@@ -53,6 +55,7 @@ app.command(name="ask")(ask.ask)
 app.command(name="see")(see.see)
 app.command(name="ls")(ls.ls)
 app.command(name="chat")(chat.chat)
+app.command(name="serve")(serve.serve)
 app.command(name="train")(train.train)
 app.command(name="eval")(evaluate.evaluate)
 app.command(name="compare")(compare.compare)
