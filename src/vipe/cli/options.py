@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +13,13 @@ import typer
 def _below_one(value: float | None) -> float | None:
     if value is not None and not 0 <= value < 1:
         raise typer.BadParameter("it must be at least 0 and below 1")
+    return value
+
+
+def above_zero(value: float | None) -> float | None:
+    """Refuse what is not above 0, or is no number."""
+    if value is not None and not 0 < value < math.inf:
+        raise typer.BadParameter("it must be above 0")
     return value
 
 
