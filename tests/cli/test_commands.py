@@ -154,9 +154,11 @@ def test_videos_of_one_name_get_folders_of_their_own(
 
 def test_names_never_collide(tmp_path: Path) -> None:
     (tmp_path / "pictures.d").mkdir()
-    videos = [Path(p) for p in ("a/dog.mp4", "b/DOG.mp4", "dog-2.mp4", "dog.mkv", "c/x.y.mp4")]
-    names = folder_names([*videos, tmp_path / "pictures.d"])
+    videos = ["a/dog.mp4", "b/DOG.mp4", "dog-2.mp4", "dog.mkv", "c/x.y.mp4"]
+    names = folder_names([*videos, str(tmp_path / "pictures.d")])
     assert names == ["dog", "DOG-2", "dog-2-2", "dog-3", "x.y", "pictures.d"]
+    live = ["-", "http://me@host/a/stdin.mkv?k=v", "rtsp://camera:554", "rtsp://camera:554/"]
+    assert folder_names(live) == ["stdin", "stdin-2", "camera", "camera-2"]
 
 
 # chat -----------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ report      models' answers → a page of figures
 data        files to evaluate on
 videos      which videos arguments name
 source      what a command is asked about: a video, or an adapter
+live        how a command looks at a video as a stream
 options     options that several commands have
 console     errors, and the quiet of libraries
 startup     quick starts and ends
