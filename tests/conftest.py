@@ -13,7 +13,6 @@ import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub
 
@@ -25,17 +24,12 @@ jaxtyping.install_import_hook("vipe", "beartype.beartype")
 import hypothesis
 import numpy as np
 import pytest
-import timm
 import torch
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
+import tiny_backbones
 from vipe.config import ViPEConfig
-from vipe.encoders import TimmEncoderConfig
-from vipe.injection import InjectionConfig
-from vipe.merging import MergeConfig
 from vipe.model import ViPE
-from vipe.perception import PerceptionConfig
 
 CI = bool(os.environ.get("CI"))
 
@@ -103,74 +97,23 @@ def default_model() -> ViPE:
         pytest.skip(f"no default model: {error}")
 
 
-# As SmolLM2's: ChatML, with a system turn of its own where the conversation brings none.
-CHAT_TEMPLATE = (
-    "{% for message in messages %}"
-    "{% if loop.first and message['role'] != 'system' %}"
-    "{{ '<|im_start|>system\nBe brief.<|im_end|>\n' }}"
-    "{% endif %}"
-    "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
-    "{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-)
-
-
 @pytest.fixture(scope="session")
 def tiny_tokenizer() -> PreTrainedTokenizerFast:
     """One token a byte, so that any text goes there and back; special tokens as SmolLM2's."""
-    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {token: i for i, token in enumerate(special + letters)}
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in special])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        bos_token="<|im_start|>",
-        eos_token="<|im_end|>",
-        unk_token="<|endoftext|>",
-        pad_token="<|im_end|>",
-        chat_template=CHAT_TEMPLATE,
-        clean_up_tokenization_spaces=False,
-    )
-
-
-def _tiny_language_model(tokenizer: PreTrainedTokenizerFast, **changes: Any) -> LlamaForCausalLM:
-    settings = {
-        "vocab_size": len(tokenizer),
-        "hidden_size": 32,
-        "intermediate_size": 48,
-        "num_hidden_layers": 3,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "max_position_embeddings": 512,
-        "tie_word_embeddings": True,
-        # Ten times the usual: else the random logits are so near 0 that no change shows in them.
-        "initializer_range": 0.2,
-        "bos_token_id": tokenizer.bos_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
-        "pad_token_id": tokenizer.pad_token_id,
-    }
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return LlamaForCausalLM(LlamaConfig(**settings | changes)).eval()
+    return tiny_backbones.tokenizer()
 
 
 @pytest.fixture
 def tiny_language_model(tiny_tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     """A random Llama of three layers with grouped queries, float32; the test's own, to change."""
-    return _tiny_language_model(tiny_tokenizer)
+    return tiny_backbones.language_model(tiny_tokenizer)
 
 
 @pytest.fixture(scope="session")
-def tiny_language_model_folder(
-    tiny_tokenizer: PreTrainedTokenizerFast, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def tiny_language_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`tiny_language_model` and its tokenizer as saved by transformers; do not write to it."""
     folder = tmp_path_factory.mktemp("tiny-language-model")
-    _tiny_language_model(tiny_tokenizer).save_pretrained(folder)
-    tiny_tokenizer.save_pretrained(folder)
+    tiny_backbones.save_language_model(folder)
     return folder
 
 
@@ -178,40 +121,17 @@ def tiny_language_model_folder(
 def tiny_encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random convolutional net in timm's hub format; do not write to it."""
     folder = tmp_path_factory.mktemp("tiny-encoder")
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        net = timm.create_model("test_efficientnet", pretrained=False)
-    timm.models.save_for_hf(net, folder, safe_serialization=True)
+    tiny_backbones.save_encoder(folder)
     return folder
 
 
 @pytest.fixture(scope="session")
 def tiny_config(tiny_language_model_folder: Path, tiny_encoder_folder: Path) -> ViPEConfig:
     """A config of the tiny backbones: frames of 64 pixels, 2 × 2 patches."""
-    return ViPEConfig(
-        language_model=str(tiny_language_model_folder),
-        encoder=TimmEncoderConfig(
-            name=str(tiny_encoder_folder),
-            image_size=64,
-            grid=2,
-            mean=(0.5, 0.5, 0.5),
-            std=(0.5, 0.5, 0.5),
-            dtype="float32",
-        ),
-        merging=MergeConfig(frames_per_clip=4, budget=12),
-        injection=InjectionConfig(width=32, heads=2, depth=1),
-        perception=PerceptionConfig(width=32, heads=2, depth=1, rank=2),
-        frames=6,
-    )
+    return tiny_backbones.config(tiny_language_model_folder, tiny_encoder_folder)
 
 
 @pytest.fixture(scope="session")
 def tiny_vipe(tiny_config: ViPEConfig) -> ViPE:
     """A random model of the tiny backbones, of which videos differ; do not change it."""
-    with torch.random.fork_rng():
-        torch.manual_seed(3)
-        model = ViPE.from_config(tiny_config)
-        perception = model.video_to_weights.perception
-        for parameter in (*perception.heads_B.parameters(), *perception.static_lora.B.parameters()):
-            torch.nn.init.normal_(parameter, std=0.2)
-    return model
+    return tiny_backbones.model(tiny_config)

@@ -101,6 +101,35 @@ def test_an_adapter_is_replaced_and_an_empty_folder_filled(tmp_path: Path) -> No
         assert sorted(files(folder)) == [CONFIG, TENSORS]
 
 
+def test_who_reads_an_adapter_that_is_written_again_finds_one_or_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, first, second = tmp_path / "adapter", make(), make()
+    first.save(folder)
+    found: list[PerceptualWeights] = []
+
+    def look(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **named: Any) -> Any:
+            found.append(PerceptualWeights.load(folder))
+            done = function(*arguments, **named)
+            found.append(PerceptualWeights.load(folder))
+            return done
+
+        return call
+
+    for name in ("mkdir", "rename", "replace", "write_bytes"):  # whatever changes the disk
+        monkeypatch.setattr(Path, name, look(getattr(Path, name)))
+    second.save(folder)
+    are = [torch.equal(one.B[TARGET], second.B[TARGET]) for one in found]
+    assert are == sorted(are)
+    assert are[0] is False
+    assert are[-1] is True
+    assert all(
+        is_second or torch.equal(one.B[TARGET], first.B[TARGET])
+        for one, is_second in zip(found, are, strict=True)
+    )
+
+
 @pytest.mark.parametrize("with_adapter", [False, True])
 def test_a_folder_with_anything_else_is_not_replaced(tmp_path: Path, with_adapter: bool) -> None:
     folder = tmp_path / "mine"
@@ -120,7 +149,7 @@ def test_a_folder_with_anything_else_is_not_replaced(tmp_path: Path, with_adapte
 
 
 @pytest.mark.parametrize("error", [OSError("No space left on device"), KeyboardInterrupt()])
-@pytest.mark.parametrize("at", ["tensors", "config", "first rename", "second rename"])
+@pytest.mark.parametrize("at", ["tensors", "config", "replace", "first rename", "second rename"])
 def test_a_failed_write_leaves_what_was_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, at: str
 ) -> None:
@@ -142,11 +171,14 @@ def test_a_failed_write_leaves_what_was_there(
             patch.setattr(Path, "write_bytes", fail)
         elif at == "config":
             patch.setattr("peft.LoraConfig.save_pretrained", fail)
+        elif at == "replace":
+            patch.setattr(Path, "replace", fail)
         else:
             patch.setattr(Path, "rename", fail_at_rename)
         expected = AdapterError if isinstance(error, OSError) else KeyboardInterrupt
         with pytest.raises(expected) as caught:
-            make().save(folder)
+            # Of another configuration, so that the folder itself is what is replaced.
+            make(alpha=0.5 if "rename" in at else 6.0).save(folder)
     if expected is AdapterError:
         assert str(caught.value) == f"{folder}: cannot write the adapter: No space left on device"
     assert files(tmp_path) == before

@@ -23,6 +23,7 @@ from vipe.entry import Entry
 from vipe.errors import StoreError, VideoError
 from vipe.frames import fingerprint
 from vipe.seer import Seer
+from vipe.shelf import LocalShelf
 from vipe.store import Store
 
 
@@ -186,7 +187,7 @@ def test_leftovers_go_away_unless_somebody_writes(
     Store(folder).see(counted, clip)
     leftover = folder / ".vipe" / "work" / "left"
     leftover.mkdir()
-    with Store(folder)._writing() as place:  # another process, at work
+    with LocalShelf(folder).writing() as place:  # another process, at work
         assert Store(folder).see(counted, clip)
         assert place.is_dir()
         assert leftover.is_dir()

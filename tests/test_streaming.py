@@ -6,6 +6,8 @@ import gc
 import io
 import logging
 import os
+import re
+import socket
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -232,6 +234,67 @@ def test_a_video_that_is_served(
         assert "of 6.00 s" in seen[-1].metadata["cut_off"]
 
 
+def test_a_stream_is_seen_up_to_a_second(tiny_vipe: ViPE, clip: Path) -> None:
+    frames = tiny.frames(23)
+    for video in (frames, camera(frames)):
+        seen = list(tiny_vipe.see_stream(video, every=4, until=5))
+        assert until(seen) == [4, 5] if video is frames else until(seen) == [4, 4.75]
+        assert seen[-1].metadata["frames"] == "10"
+        assert_same(seen[-1], tiny_vipe.see(first(frames, 10, 5.0 if video is frames else 0.0)))
+    spent: dict[str, float] = {}
+    (seen,) = tiny_vipe.see_stream(clip, every=9, until=3, frames=Rate(2), seconds=spent)
+    assert (seen.metadata["until"], seen.metadata["frames"]) == ("3.000", "6")
+    assert min(spent.values()) > 0
+    with pytest.raises(ValueError, match="until must be above 0"):
+        tiny_vipe.see_stream(clip, until=0)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_a_named_pipe_is_live(tiny_vipe: ViPE, tmp_path: Path) -> None:
+    path = media.video(tmp_path / "clip.mkv", frames=30, rate=10)
+    pipe = tmp_path / "pipe.mkv"
+    os.mkfifo(pipe)
+    sender = threading.Thread(target=lambda: pipe.write_bytes(path.read_bytes()))
+    sender.start()
+    (seen,) = tiny_vipe.see_stream(pipe, every=100)
+    sender.join()
+    assert (seen.metadata["video"], seen.metadata["frames"]) == ("pipe.mkv", "6")
+    with pytest.raises(VideoError, match="sample it by Rate"):
+        tiny_vipe.see(pipe)
+
+
+def test_a_transport_stream_at_an_address(tiny_vipe: ViPE, tmp_path: Path) -> None:
+    path = media.video(tmp_path / "clip.ts", frames=60, rate=10, key_every=5)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def send() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(path.read_bytes())
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        seen = list(tiny_vipe.see_stream(f"tcp://127.0.0.1:{server.getsockname()[1]}", every=2))
+        sender.join()
+    assert until(seen) == [2, 4, 5.5]
+    assert seen[-1].metadata["video"] == "127.0.0.1"
+    frames = read_frames(path, Rate(2), size=64)
+    assert_same(seen[-1], tiny_vipe.see(Frames(pixels=frames.pixels, seconds=frames.seconds)))
+
+
+def test_what_cannot_be_opened_is_named_without_its_password(tiny_vipe: ViPE) -> None:
+    with pytest.raises(VideoError, match="cannot be opened") as caught:
+        list(tiny_vipe.see_stream("rtsp://me:secret@127.0.0.1:9/camera?key=secret"))
+    assert "rtsp://127.0.0.1:9/camera" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.skipif(not Path("/dev/null").exists(), reason="the system has no such devices")
+def test_a_device_that_is_no_camera(tiny_vipe: ViPE) -> None:
+    with pytest.raises(VideoError, match="/dev/null cannot be opened"):
+        list(tiny_vipe.see_stream(Path("/dev/null")))
+
+
 # What breaks off ---------------------------------------------------------------------------------
 
 
@@ -283,6 +346,34 @@ def test_what_cannot_be_decoded_at_all_stays_an_error(tiny_vipe: ViPE, tmp_path:
         with pytest.raises(VideoError, match=reason):
             list(tiny_vipe.see_stream(path))
     assert not readers()
+
+
+def test_a_frame_of_a_stream_that_does_not_decode(
+    tiny_vipe: ViPE, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    path = media.video(
+        tmp_path / "live.mkv", frames=40, rate=10, codec="mjpeg", pixel_format="yuvj420p"
+    )
+    content = bytearray(path.read_bytes())
+    # Each frame is a picture of its own: the 21st is wiped out, up to the next one's header.
+    starts = [match.start() for match in re.finditer(b"\xff\xd8\xff", content)]
+    wiped = slice(starts[20], starts[21] - 16)
+    content[wiped] = bytes(len(content[wiped]))
+    read, write = os.pipe()
+
+    def send() -> None:
+        with open(write, "wb") as out:  # noqa: PTH123  # a descriptor, not a path
+            out.write(content)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    with open(read, "rb") as stream:  # noqa: PTH123
+        seen = list(tiny_vipe.see_stream(stream, every=3, frames=EveryFrame()))
+    sender.join()
+    assert until(seen) == [3, pytest.approx(3.9)]
+    assert [one.metadata["frames"] for one in seen] == ["29", "39"]
+    (warning,) = (one for one in recwarn if "damaged" in str(one.message))
+    assert "1 packets could not be decoded, the first after 1.90 s" in str(warning.message)
 
 
 def test_a_camera_that_breaks_off(tiny_vipe: ViPE, caplog: pytest.LogCaptureFixture) -> None:

@@ -42,7 +42,9 @@ _HARMLESS_STARTS = (True, False, "gaussian", "eva", "orthogonal")
 def save(weights: PerceptualWeights, folder: str | PathLike[str]) -> None:
     """Write `weights` as a PEFT LoRA folder, whole or not at all.
 
-    An adapter that is there already is replaced once the new one is complete.
+    An adapter that is there already is replaced once the new one is complete; one that differs in
+    its tensors and notes alone (as of a video that goes on) at once, so that whoever reads it finds
+    either the one or the other.
 
     Args:
         weights: The update of one video.
@@ -84,6 +86,9 @@ def save(weights: PerceptualWeights, folder: str | PathLike[str]) -> None:
         notes = {**single.metadata, "format": "pt"}
         # Not `save_file`: it leaves a file that only its owner can read.
         (fresh / SAFETENSORS_WEIGHTS_NAME).write_bytes(to_bytes(tensors, notes))
+        if _same(final / CONFIG_NAME, fresh / CONFIG_NAME):
+            (fresh / SAFETENSORS_WEIGHTS_NAME).replace(final / SAFETENSORS_WEIGHTS_NAME)
+            return
         if final.exists():
             final.rename(old)
         fresh.rename(final)
@@ -210,6 +215,10 @@ def _read_factors(file: Path) -> tuple[dict[str, tuple[Tensor, Tensor]], dict[st
     if tensors or not factors:
         raise AdapterError(f"{file}: unexpected {min(tensors)}" if tensors else f"{file}: is empty")
     return factors, notes
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.is_file() and one.read_bytes() == other.read_bytes()
 
 
 def _check_replaceable(folder: Path, own: set[str]) -> None:

@@ -17,7 +17,7 @@ class Entry:
     """One seen video.
 
     Attributes:
-        path: The adapter's folder.
+        path: The adapter's folder, or its address.
         video: The file's name when it was seen.
         seconds: The video's length; 0 for a picture.
         frames: How many were seen.
@@ -29,7 +29,7 @@ class Entry:
         merge_ratio: The share of tokens that was merged away.
     """
 
-    path: Path
+    path: Path | str
     video: str
     seconds: float
     frames: int
@@ -43,14 +43,19 @@ class Entry:
     @property
     def key(self) -> str:
         """What it is found by: video, model and sampling in 20 hexadecimal digits."""
-        return self.path.name
+        return str(self.path).rstrip("/").replace("\\", "/").rpartition("/")[2]
 
     def load(self) -> PerceptualWeights:
         """Read what was seen.
 
         Raises:
             AdapterError: It is damaged.
+            StoreError: It lies at an address, and cannot be read.
         """
+        if isinstance(self.path, str):
+            from vipe.remote import load_remote
+
+            return load_remote(self.path)
         from vipe.adapter import load
 
         return load(self.path)
@@ -64,17 +69,27 @@ class Entry:
             json.loads((path / "adapter_config.json").read_text(encoding="utf-8"))
             with safe_open(path / "adapter_model.safetensors", framework="np") as stored:
                 notes = stored.metadata() or {}  # opening fails where the file is cut
-            return cls(
-                path=path,
-                video=notes["video"],
-                seconds=float(notes["seconds"]),
-                frames=int(notes["frames"]),
-                seen=datetime.fromisoformat(notes["seen"]),
-                model=notes["model"],
-                model_digest=notes["model_digest"],
-                video_digest=notes["video_digest"],
-                sampled=int(notes["sampled"]),
-                merge_ratio=float(notes["merge_ratio"]),
-            )
+            return entry_of(path, notes)
         except (OSError, ValueError, KeyError, SafetensorError):
             return None
+
+
+def entry_of(path: Path | str, notes: dict[str, str]) -> Entry:
+    """Make an entry of the notes in its header.
+
+    Raises:
+        KeyError: A note is missing.
+        ValueError: One is not what it should be.
+    """
+    return Entry(
+        path=path,
+        video=notes["video"],
+        seconds=float(notes["seconds"]),
+        frames=int(notes["frames"]),
+        seen=datetime.fromisoformat(notes["seen"]),
+        model=notes["model"],
+        model_digest=notes["model_digest"],
+        video_digest=notes["video_digest"],
+        sampled=int(notes["sampled"]),
+        merge_ratio=float(notes["merge_ratio"]),
+    )

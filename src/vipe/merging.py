@@ -17,91 +17,16 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from vipe.visual_tokens import VisualTokens, flat_rows
 
-@dataclass(frozen=True, kw_only=True)
-class VisualTokens:
-    """What the merge leaves of a video, or of a batch of videos.
-
-    Attributes:
-        features: `(b, m, c)`, size-weighted means of the patches' features.
-        size: `(b, m)`, patches that each token stands for; 0 marks padding.
-        centre: `(b, m, 3)`, size-weighted mean (second, y, x) of those patches.
-        duration: `(b,)`, length of each video in seconds.
-    """
-
-    features: Float[Tensor, "b m c"]
-    size: Float[Tensor, "b m"]
-    centre: Float[Tensor, "b m 3"]
-    duration: Float[Tensor, " b"]
-
-    def __len__(self) -> int:
-        return self.features.shape[0]
-
-    @property
-    def count(self) -> int:
-        """Tokens of each video, padding included."""
-        return self.features.shape[1]
-
-    def take(self, index: Int[Tensor, "b k"]) -> VisualTokens:
-        """Choose tokens by index, per video."""
-        wide = index[..., None]
-        return VisualTokens(
-            features=self.features.gather(1, wide.expand(-1, -1, self.features.shape[-1])),
-            size=self.size.gather(1, index),
-            centre=self.centre.gather(1, wide.expand(-1, -1, 3)),
-            duration=self.duration,
-        )
-
-    def videos(self, rows: Int[Tensor, " k"], count: int) -> VisualTokens:
-        """Choose videos of a batch, and of each the first `count` tokens."""
-        return VisualTokens(
-            features=self.features[rows, :count],
-            size=self.size[rows, :count],
-            centre=self.centre[rows, :count],
-            duration=self.duration[rows],
-        )
-
-    def pad(self, count: int) -> VisualTokens:
-        """Fill up to `count` tokens with tokens of size 0."""
-        more = count - self.count
-        pad = torch.nn.functional.pad
-        return VisualTokens(
-            features=pad(self.features, (0, 0, 0, more)),
-            size=pad(self.size, (0, more)),
-            centre=pad(self.centre, (0, 0, 0, more)),
-            duration=self.duration,
-        )
-
-    def to(self, device: torch.device | str) -> VisualTokens:
-        """Move to another device."""
-        return VisualTokens(
-            features=self.features.to(device),
-            size=self.size.to(device),
-            centre=self.centre.to(device),
-            duration=self.duration.to(device),
-        )
-
-    @staticmethod
-    def batch(items: list[VisualTokens]) -> VisualTokens:
-        """Put videos of different token counts into one batch, padded to the longest."""
-        longest = max(item.count for item in items)
-        padded = [item.pad(longest) for item in items]
-        return VisualTokens(
-            features=torch.cat([item.features for item in padded]),
-            size=torch.cat([item.size for item in padded]),
-            centre=torch.cat([item.centre for item in padded]),
-            duration=torch.cat([item.duration for item in padded]),
-        )
-
-    @staticmethod
-    def join(first: VisualTokens, second: VisualTokens) -> VisualTokens:
-        """Put the tokens of two parts of the same videos one after the other."""
-        return VisualTokens(
-            features=torch.cat([first.features, second.features], dim=1),
-            size=torch.cat([first.size, second.size], dim=1),
-            centre=torch.cat([first.centre, second.centre], dim=1),
-            duration=torch.maximum(first.duration, second.duration),
-        )
+__all__ = [
+    "HierarchicalMerge",
+    "MergeConfig",
+    "VisualTokens",
+    "merge_clip",
+    "merge_video",
+    "reduce_to",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -281,7 +206,9 @@ def _weighted(
     """Sum an attribute over each target and what is merged into it, weighted by size."""
     there = getattr(target, name) * target.size[..., None]
     extra = getattr(moved, name) * moved.size[..., None]
-    return there.scatter_add(1, into[..., None].expand_as(extra), extra)
+    rows = flat_rows(into, target.count).flatten()
+    summed = there.flatten(0, 1).index_add(0, rows, extra.flatten(0, 1))
+    return summed.unflatten(0, there.shape[:2])
 
 
 def _every_other(tokens: VisualTokens, start: int) -> VisualTokens:

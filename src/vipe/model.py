@@ -27,10 +27,11 @@ from vipe.encoders import Encoder
 from vipe.frames import Frames, Sampling
 from vipe.generation import Decoding, TextStream, generate, iterate
 from vipe.merging import HierarchicalMerge, MergeConfig
+from vipe.pieces import Video
 from vipe.scoring import log_likelihoods
 from vipe.streaming import see_parts, watch_stream
 from vipe.vision import VideoToWeights
-from vipe.watching import Video, Watch
+from vipe.watching import Watch
 from vipe.weights import PerceptualWeights
 
 if TYPE_CHECKING:
@@ -203,6 +204,8 @@ class ViPE:
         every: int | float = 10.0,
         frames: int | Sampling | None = None,
         merge_ratio: float | None = None,
+        until: int | float | None = None,
+        seconds: dict[str, float] | None = None,
     ) -> Iterator[PerceptualWeights]:
         """Look at a video while it goes on; yield the weights of all that was seen so far.
 
@@ -215,26 +218,39 @@ class ViPE:
 
         Args:
             video: As of `see`, or live: a binary file that cannot be sought in (a pipe, a response
-                to a request), or frames in pieces.
+                to a request, `Following` of a file that grows), an address ("rtsp://…"), a device
+                ("/dev/video0"), a named pipe, or frames in pieces.
             every: Seconds of the video from one yield to the next.
             frames: Two a second of a file, and all of decoded frames, unless given. A live video
                 has to be sampled by `Rate` or `EveryFrame`, of effect also on frames in pieces.
             merge_ratio: Share of tokens merged away; the config's unless given.
+            until: The second of the video at which to end; its end unless given.
+            seconds: Is filled with the time spent in "decode", "encode" and "see".
 
         Raises:
             VideoError: It cannot be read and nothing was seen of it; or it is live and the sampling
                 needs its length.
-            ValueError: `every` is not above 0, or `merge_ratio` not at least 0 and below 1.
+            ValueError: `every` or `until` is not above 0, or `merge_ratio` not at least 0 and
+                below 1.
         """
         if not 0 < every < math.inf:
             raise ValueError(f"every must be above 0 seconds, got {every}")
+        if until is not None and not until > 0:
+            raise ValueError(f"until must be above 0 seconds, got {until}")
         config = self._merging(merge_ratio)
-        watch = watch_stream(self.encoder, video, frames, clip=config.frames_per_clip)
+        watch = watch_stream(
+            self.encoder,
+            video,
+            frames,
+            clip=config.frames_per_clip,
+            until=None if until is None else float(until),
+            spent=seconds,
+        )
 
         def weights() -> Iterator[PerceptualWeights]:
             with closing(see_parts(watch, config, float(every))) as parts:
                 for part in parts:
-                    with torch.no_grad():
+                    with watch.timed("see"), torch.no_grad():
                         seen = self.video_to_weights(part.tokens)[0]
                     yield replace(seen, metadata=part.about)
 

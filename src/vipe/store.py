@@ -1,11 +1,9 @@
 """Beside the flow: a folder of seen videos, each seen once, with what is known of them.
 
-    STORE/KEY/           an adapter; the notes in its safetensors header say what of, and by whom
-    STORE/.vipe/lock     held by those who write, so that nobody takes their work for a leftover
-    STORE/.vipe/work/    what is being written
+    STORE/KEY/    an adapter; the notes in its safetensors header say what of, and by whom
 
-The entries are the index: there is nothing beside them that could disagree. An entry appears by one
-rename, when it is whole.
+The entries are the index: there is nothing beside them that could disagree. An entry appears when
+it is whole: how that is done is `vipe.shelf`'s for a local folder, `vipe.remote`'s for an address.
 """
 
 from __future__ import annotations
@@ -15,23 +13,22 @@ import json
 import logging
 import os
 import re
-import shutil
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from vipe.entry import Entry
 from vipe.errors import StoreError
-from vipe.locking import locked
+from vipe.remote import RemoteShelf, is_remote
+from vipe.shelf import PRIVATE, LocalShelf, Shelf
 
 if TYPE_CHECKING:
     from vipe.model import ViPE
     from vipe.seer import Seer
-    from vipe.weights import PerceptualWeights
 
 _log = logging.getLogger(__name__)
 
@@ -45,13 +42,22 @@ class Store:
     Iteration gives the entries in the order in which they were seen.
 
     Args:
-        folder: Where; it is made when the first video is seen.
+        folder: Where: a folder, or an address that fsspec opens ("s3://bucket/store"). It is made
+            when the first video is seen.
+
+    Attributes:
+        folder: The same.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.folder = Path(folder)
-        self._private = self.folder / ".vipe"
-        self._tidied = False
+        self.folder: Path | str
+        self._shelf: Shelf
+        if is_remote(folder):
+            self._shelf = remote = RemoteShelf(str(folder))
+            self.folder = remote.folder
+        else:
+            self.folder = Path(_local(folder))
+            self._shelf = LocalShelf(self.folder)
 
     def see(
         self,
@@ -81,14 +87,14 @@ class Store:
 
         seer = model if isinstance(model, Seer) else Seer.of(model)
         what = _what(seer, fingerprint(video), frames, merge_ratio)
-        self._tidy()
-        if (known := self._read(_key(what))) is not None:
+        self._shelf.tidy()
+        if (known := self._shelf.read(_key(what))) is not None:
             return known
-        self._check_writable()
+        self._shelf.check_writable()
         seen = seer.see(video, frames=int(what["sampled"]), merge_ratio=float(what["merge_ratio"]))
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         notes = {**seen.metadata, **what, "model": seer.name, "seen": now}
-        self._write(_key(what), replace(seen, metadata=notes))
+        self._shelf.write(_key(what), replace(seen, metadata=notes))
         return self.get(_key(what))
 
     def find(
@@ -107,7 +113,7 @@ class Store:
             frames: As of `see`.
             merge_ratio: As of `see`.
         """
-        return self._read(_key(_what(seer, video_digest, frames, merge_ratio)))
+        return self._shelf.read(_key(_what(seer, video_digest, frames, merge_ratio)))
 
     def forget(self, key: str) -> None:
         """Remove an entry.
@@ -115,10 +121,9 @@ class Store:
         Raises:
             StoreError: There is none, or the store cannot be written.
         """
-        if not _KEY.fullmatch(key) or not (self.folder / key).exists():
+        if not _KEY.fullmatch(key) or not self._shelf.exists(key):
             raise StoreError(f"{self.folder}: no such entry {key!r}")
-        with self._writing() as place:  # what is renamed to there goes with it
-            (self.folder / key).rename(place / key)
+        self._shelf.remove(key)
 
     def get(self, key: str) -> Entry:
         """Return an entry by its key.
@@ -126,86 +131,24 @@ class Store:
         Raises:
             StoreError: There is none, or it is damaged.
         """
-        entry = self._read(key) if _KEY.fullmatch(key) else None
+        entry = self._shelf.read(key) if _KEY.fullmatch(key) else None
         if entry is None:
-            there = _KEY.fullmatch(key) and (self.folder / key).exists()
+            there = _KEY.fullmatch(key) and self._shelf.exists(key)
             raise StoreError(f"{self.folder}: {'damaged' if there else 'no such'} entry {key!r}")
         return entry
 
     def __iter__(self) -> Iterator[Entry]:
-        try:
-            keys = [path.name for path in self.folder.iterdir() if _KEY.fullmatch(path.name)]
-        except OSError as error:
-            raise StoreError(f"{self.folder}: not a store ({error.strerror})") from error
-        if not keys and not self._private.is_dir():
+        names = self._shelf.names()
+        keys = [name for name in names if _KEY.fullmatch(name)]
+        if not keys and PRIVATE not in names:
             raise StoreError(f"{self.folder}: not a store, nothing seen is in it")
         entries = []
         for key in keys:
-            if (entry := self._read(key)) is not None:
+            if (entry := self._shelf.read(key)) is not None:
                 entries.append(entry)
             else:
-                _log.warning("%s is damaged, and left out", self.folder / key)
+                _log.warning("%s/%s is damaged, and left out", self.folder, key)
         return iter(sorted(entries, key=lambda entry: (entry.seen, entry.key)))
-
-    def _read(self, key: str) -> Entry | None:
-        return Entry.read(self.folder / key)
-
-    def _write(self, key: str, seen: PerceptualWeights) -> None:
-        """Write an entry aside, then rename it; where another process was first, its one stays."""
-        with self._writing() as place:
-            seen.save(place / key)
-            _sync(*(place / key).iterdir(), place / key)
-            final = self.folder / key
-            if self._read(key) is not None:
-                return
-            if final.exists():  # damaged: goes away with the place
-                final.rename(place / "damaged")
-            try:
-                (place / key).rename(final)
-            except OSError:
-                if self._read(key) is None:
-                    raise
-            _sync(self.folder)
-
-    @contextmanager
-    def _writing(self) -> Iterator[Path]:
-        """Give a folder of one's own inside of the store, on whose file system a rename is one."""
-        place = self._private / "work" / uuid.uuid4().hex
-        try:
-            with locked(self._private / "lock"):
-                try:
-                    place.mkdir(parents=True)
-                    yield place
-                finally:
-                    shutil.rmtree(place, ignore_errors=True)
-        except OSError as error:
-            reason = error.strerror or error
-            raise StoreError(f"{self.folder}: the store cannot be written ({reason})") from error
-
-    def _tidy(self) -> None:
-        """Remove what killed processes left in the store; once.
-
-        Where there is no store yet none is made: the video may be one that cannot be seen.
-        """
-        work = self._private / "work"
-        if self._tidied or not work.is_dir():
-            return
-        with suppress(OSError), locked(self._private / "lock", alone=True) as alone:
-            for leftover in work.iterdir() if alone else ():
-                shutil.rmtree(leftover, ignore_errors=True)
-        self._tidied = True
-
-    def _check_writable(self) -> None:
-        """Find out before a video is looked at in vain.
-
-        Raises:
-            StoreError: The store is no folder, or may not be written.
-        """
-        folder = self.folder
-        if folder.exists() and not folder.is_dir():
-            raise StoreError(f"{folder}: exists and is not a folder")
-        if folder.exists() and not os.access(folder, os.W_OK | os.X_OK):
-            raise StoreError(f"{folder}: the store may not be written")
 
 
 def _what(
@@ -226,13 +169,7 @@ def _key(what: dict[str, str]) -> str:
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:20]
 
 
-def _sync(*paths: Path) -> None:
-    """Bring files and folders to the disk, so that a power cut leaves no empty entry either."""
-    for path in paths:
-        if path.is_dir() and os.name == "nt":
-            continue  # Windows opens no folders
-        descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+def _local(folder: str | os.PathLike[str]) -> str:
+    """Return the path of a folder that is given as one, or as a file: address."""
+    text = os.fspath(folder)
+    return url2pathname(urlsplit(text).path) if text.lower().startswith("file://") else text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass, replace
 
@@ -14,11 +14,11 @@ import torch
 from vipe.clips import Clips
 from vipe.encoders import Encoder
 from vipe.errors import VideoError
-from vipe.frames import EveryFrame, Frames, Rate, Sampling, Uniform
-from vipe.frames.live import iter_live
+from vipe.frames import EveryFrame, Frames, Rate, Sampling
 from vipe.frames.values import ByteStream
 from vipe.merging import HierarchicalMerge, MergeConfig, VisualTokens
-from vipe.watching import Video, Watch
+from vipe.pieces import Video, one_by_one, thinned, without_length
+from vipe.watching import Watch
 
 _log = logging.getLogger(__name__)
 
@@ -41,36 +41,34 @@ class Seen:
 
 
 def watch_stream(
-    encoder: Encoder, video: Video | Iterable[Frames], sampling: int | Sampling | None, *, clip: int
+    encoder: Encoder,
+    video: Video | Iterable[Frames],
+    sampling: int | Sampling | None,
+    *,
+    clip: int,
+    until: float | None = None,
+    spent: dict[str, float] | None = None,
 ) -> Watch:
     """Watch a video of which all that is left counts, or a live one, whose length nobody knows.
 
     Args:
         encoder: Encodes the frames.
-        video: As of `Watch`; a binary file that cannot be sought in, and frames that come in
-            pieces, are live.
-        sampling: None for two frames a second of a file or a live file, and for every one of the
-            frames that are already decoded.
+        video: As of `pieces_of`.
+        sampling: None for two frames a second of what has to be decoded, and for every one of the
+            frames that are already; another one chooses of them, too, where they come in pieces.
         clip: Frames of a clip.
+        until: As of `Watch`.
+        spent: As of `Watch`.
 
     Raises:
         VideoError: The sampling of a live video needs its length.
     """
-    if isinstance(video, Frames):
-        return Watch(encoder, video, EveryFrame(), clip=clip)
-    if isinstance(video, str | os.PathLike) or (isinstance(video, ByteStream) and video.seekable()):
+    if isinstance(video, str | os.PathLike | ByteStream):
         chosen = Rate() if sampling is None else sampling
-        return Watch(encoder, video, chosen, clip=clip, strict=False)
-    if isinstance(sampling, int | Uniform):
-        raise VideoError(
-            "a live video cannot be sampled evenly, for its length is not known: "
-            "sample it by Rate or EveryFrame"
-        )
-    if isinstance(video, ByteStream):
-        pieces = _decoded(video, sampling or Rate(), encoder.image_size)
-    else:
-        pieces = _thinned(video, sampling or EveryFrame())
-    return Watch(encoder, pieces, EveryFrame(), clip=clip)
+        return Watch(encoder, video, chosen, clip=clip, until=until, spent=spent, strict=False)
+    if not isinstance(video, Frames) and sampling is not None:
+        video = thinned(video, without_length(sampling))
+    return Watch(encoder, video, EveryFrame(), clip=clip, until=until, spent=spent)
 
 
 def see_parts(watch: Watch, config: MergeConfig, every: float) -> Generator[Seen]:
@@ -108,7 +106,7 @@ def see_parts(watch: Watch, config: MergeConfig, every: float) -> Generator[Seen
         return Seen(tokens=tokens, about=about if cut is None else about | {"cut_off": cut})
 
     with closing(watch.pieces()) as pieces:
-        frames = _one_by_one(pieces)
+        frames = one_by_one(pieces)
         while True:
             try:
                 frame = next(frames, None)
@@ -126,27 +124,8 @@ def see_parts(watch: Watch, config: MergeConfig, every: float) -> Generator[Seen
                 yield until(passed)
             due = passed + every
             for clip in clips.push(frame):
-                merge.push(*watch.encode(clip).as_batch())
+                features = watch.encode(clip).as_batch()
+                with watch.timed("see"):
+                    merge.push(*features)
             seen, last = seen + 1, second
     yield until(last if cut is not None else watch.duration, ends=cut is None)
-
-
-def _one_by_one(pieces: Iterable[Frames]) -> Iterator[Frames]:
-    for piece in pieces:
-        for i in range(len(piece)):
-            yield Frames(
-                pixels=piece.pixels[i : i + 1],
-                seconds=piece.seconds[i : i + 1],
-                duration=piece.duration,
-            )
-
-
-def _decoded(stream: ByteStream, sampling: Rate | EveryFrame, side: int) -> Generator[Frames]:
-    for second, image in iter_live(stream, sampling, size=(side, side)):
-        yield Frames(pixels=image[None], seconds=torch.tensor([second]))
-
-
-def _thinned(pieces: Iterable[Frames], sampling: Rate | EveryFrame) -> Generator[Frames]:
-    timed = ((frame.seconds.item(), frame) for frame in _one_by_one(pieces))
-    for _, frame in sampling.thin(timed):
-        yield frame

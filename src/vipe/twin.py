@@ -28,9 +28,10 @@ from vipe.frames import Frames, Sampling
 from vipe.generation import Decoding, TextStream, generate_after, iterate
 from vipe.merging import HierarchicalMerge, VisualTokens
 from vipe.model import Question, ViPE
+from vipe.pieces import Video
 from vipe.scoring import log_likelihoods_after
 from vipe.tokens import Reads, VideoToTokens, every_patch
-from vipe.watching import Video, Watch
+from vipe.watching import Watch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

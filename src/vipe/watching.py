@@ -5,19 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
 from time import perf_counter
 
-import torch
-
+from vipe.addresses import last_part
 from vipe.ahead import read_ahead
 from vipe.clips import in_clips
 from vipe.encoders import Encoder, PatchFeatures
-from vipe.frames import Frames, Sampling, Uniform, iter_frames, probe
-from vipe.frames.reading import Readable
-from vipe.frames.values import ByteStream
-
-Video = Readable | Frames
+from vipe.frames import Frames, Sampling
+from vipe.pieces import Video, pieces_of
 
 
 class Watch:
@@ -29,14 +24,17 @@ class Watch:
 
     Args:
         encoder: Encodes the frames.
-        video: A path, an open binary file, `Frames`, or `Frames` that come in pieces.
-        sampling: How many frames to sample evenly, or another sampling. Of no effect on frames
-            that are already decoded.
+        video: As of `pieces_of`.
+        sampling: As of `pieces_of`.
         clip: Frames of a clip.
         spent: Gets the seconds of "decode" (those that frames were waited for) and "encode", and
             as "see" those that its user took with each clip; None if nobody asks.
         strict: Whether a file that is seen to be cut off gives no frame at all; else the error
             comes after the frames that are left.
+        until: The second of the video from which on nothing counts; None for all of it.
+
+    Raises:
+        VideoError: The sampling of a live video needs its length.
 
     Attributes:
         frames: How many were seen so far.
@@ -52,11 +50,12 @@ class Watch:
         clip: int,
         spent: dict[str, float] | None = None,
         strict: bool = True,
+        until: float | None = None,
     ) -> None:
         self.encoder, self.video, self.clip = encoder, video, clip
         self.spent: dict[str, float] = {} if spent is None else spent
         self.frames, self.duration = 0, 0.0
-        self._source = _pieces(encoder, video, sampling, strict)
+        self._source = pieces_of(video, sampling, encoder.image_size, strict=strict, until=until)
         self.spent.update(decode=0.0, encode=0.0, see=0.0)
 
     def __iter__(self) -> Iterator[PatchFeatures]:
@@ -106,25 +105,5 @@ class Watch:
         """What is noted of the video with what was seen of it."""
         noted = {"frames": str(self.frames), "seconds": f"{self.duration:.3f}"}
         if isinstance(self.video, str | os.PathLike):
-            noted["video"] = Path(self.video).name
+            noted["video"] = last_part(self.video)
         return noted
-
-
-def _pieces(
-    encoder: Encoder, video: Video | Iterable[Frames], sampling: int | Sampling, strict: bool
-) -> Iterable[Frames]:
-    if isinstance(video, Frames):
-        return [video]
-    if isinstance(video, str | os.PathLike | ByteStream):
-        return _decoded(encoder, video, sampling, strict)
-    return video
-
-
-def _decoded(
-    encoder: Encoder, video: Readable, sampling: int | Sampling, strict: bool
-) -> Iterator[Frames]:
-    """Yield the sampled frames of a file one by one, as the encoder wants them."""
-    chosen = Uniform(sampling) if isinstance(sampling, int) else sampling
-    duration = probe(video, strict=strict).duration
-    for second, image in iter_frames(video, chosen, size=encoder.image_size, strict=strict):
-        yield Frames(pixels=image[None], seconds=torch.tensor([second]), duration=duration)

@@ -154,9 +154,11 @@ def test_videos_of_one_name_get_folders_of_their_own(
 
 def test_names_never_collide(tmp_path: Path) -> None:
     (tmp_path / "pictures.d").mkdir()
-    videos = [Path(p) for p in ("a/dog.mp4", "b/DOG.mp4", "dog-2.mp4", "dog.mkv", "c/x.y.mp4")]
-    names = folder_names([*videos, tmp_path / "pictures.d"])
+    videos = ["a/dog.mp4", "b/DOG.mp4", "dog-2.mp4", "dog.mkv", "c/x.y.mp4"]
+    names = folder_names([*videos, str(tmp_path / "pictures.d")])
     assert names == ["dog", "DOG-2", "dog-2-2", "dog-3", "x.y", "pictures.d"]
+    live = ["-", "http://me@host/a/stdin.mkv?k=v", "rtsp://camera:554", "rtsp://camera:554/"]
+    assert folder_names(live) == ["stdin", "stdin-2", "camera", "camera-2"]
 
 
 # chat -----------------------------------------------------------------------------------------
@@ -269,6 +271,25 @@ def test_eval_ends_with_one_object_and_keeps_the_answers(
     assert summary["accuracy"] == sum(verdicts[:2]) / 2
 
 
+def test_eval_by_length_sees_as_many_frames_a_second(
+    command: Command, model_folder: Path, saved_vipe: ViPE, clip: Path, tmp_path: Path
+) -> None:
+    shutil.copy(clip, tmp_path / "clip.mp4")
+    record = {"video": "clip.mp4", "question": "What?", "accept": ["e"], "kind": "needle"}
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(json.dumps(record | {"frames": 20}) + "\n")
+    answers = tmp_path / "answers.jsonl"
+    words = ("eval", rows, "--model", model_folder)
+    done = command(*words, "--rate", 10, "--answers", answers)
+    summary = json.loads(done.out.splitlines()[-1])
+    assert list(summary["by_length"]) == ["20"]
+    seen = saved_vipe.see(clip, frames=20)
+    expected = saved_vipe.ask(seen, "What?", decoding=decoding(40))
+    assert json.loads(answers.read_text())["answer"] == expected
+    done = command(*words, "--rate", 10, "--frames", 20)
+    assert (done.status, "either --frames or --rate" in done.error) == (2, True)
+
+
 def test_eval_of_a_part(command: Command, model_folder: Path, rows: Path) -> None:
     done = command("eval", rows, "--model", model_folder, "--limit", 1)
     assert json.loads(done.out)["n"] == 1
@@ -329,6 +350,26 @@ def test_scenes_of_these_seeds_are_written(
     done = command("scenes", "-o", tmp_path, "--count", 2, "--seed", 7)
     assert (done.status, done.out, done.err) == (0, f"{tmp_path}/scenes.jsonl\n", "")
     assert given == {"count": 2, "seed": 7, "photographs": None}
+
+
+def test_long_scenes_are_written(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vipe.data import long_files
+
+    given: dict[str, Any] = {}
+
+    def write_long(folder: Path, **settings: Any) -> Path:
+        settings.pop("progress")(1, 2)
+        given.update(settings)
+        return folder / "long.jsonl"
+
+    monkeypatch.setattr(long_files, "write_long", write_long)
+    done = command("scenes", "--long", "-o", tmp_path, "--count", 2, "--lengths", "8,64")
+    assert (done.status, done.out, done.err) == (0, f"{tmp_path}/long.jsonl\n", "")
+    assert given == {"count": 2, "seed": 1_000_000, "lengths": [8, 64]}
+    done = command("scenes", "--long", "-o", tmp_path, "--count", 2, "--lengths", "8,long")
+    assert (done.status, "whole numbers" in done.error) == (2, True)
 
 
 def test_photographs_become_files_and_rows(command: Command, tmp_path: Path) -> None:

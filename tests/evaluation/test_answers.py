@@ -35,7 +35,10 @@ def answered(rows: list[Row], answers: list[str]) -> list[Answered]:
 
 def test_answers_come_back_as_they_were(tmp_path: Path) -> None:
     chosen = replace(asked(2), options=("a dog", "a cat"))
-    kept = answered([asked(0), captioned(1), chosen], ["A dog,\u2028“two” lines\n", "", "a cat"])
+    long = replace(asked(3), frames=10_000)
+    kept = answered(
+        [asked(0), captioned(1), chosen, long], ["A dog,\u2028“two” lines\n", "", "a cat", "x"]
+    )
     path = tmp_path / "answers.jsonl"
     path.write_text("".join(to_line(one.row, one.answer) for one in kept), encoding="utf-8")
     assert read_answers(path) == kept

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -281,6 +282,23 @@ def test_summarise_says_none_where_there_is_nothing_to_count() -> None:
         "bleu4": None,
         "rouge_l": None,
         "cider": None,
+    }
+
+
+def test_accuracy_against_length_where_rows_say_it() -> None:
+    rows = [
+        replace(row("needle", accept=("dog",)), frames=64),
+        replace(row("needle", accept=("dog",)), frames=8),
+        replace(row("order", accept=("cat",)), frames=64),
+        replace(row("summary", references=("a dog",)), frames=10_000),
+        row("object", accept=("dog",)),
+    ]
+    summary = summarise(rows, ["a dog", "a dog", "a dog", "a dog", "a dog"])
+    assert list(summary["by_length"]) == ["8", "64", "10000"]
+    assert summary["by_length"] == {
+        "8": {"n": 1, "accuracy": 1.0},
+        "64": {"n": 2, "accuracy": 0.5},
+        "10000": {"n": 1, "accuracy": None},
     }
 
 

@@ -73,6 +73,8 @@ def test_what_does_no_harm_is_let_through(tmp_path: Path) -> None:
         (GOOD | {"options": ["dog"]}, "'options' must be two or more"),
         (GOOD | {"options": "dog"}, "'options' must be a list"),
         (without("accept", references=["a"], options=["a", "b"]), "beside 'accept'"),
+        (GOOD | {"frames": "8"}, "'frames' must be a number"),
+        (GOOD | {"frames": 0}, "'frames' must be a number"),
     ],
 )
 def test_a_malformed_row_is_named_with_its_line(tmp_path: Path, line: object, said: str) -> None:

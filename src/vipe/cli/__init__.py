@@ -13,6 +13,7 @@ data        files to evaluate on
 export      files for other people's servers
 videos      which videos arguments name
 source      what a command is asked about: a video, or an adapter
+live        how a command looks at a video as a stream
 options     options that several commands have
 console     errors, and the quiet of libraries
 startup     quick starts and ends

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vipe.cli import options
+from vipe.cli.live import Look
 from vipe.cli.source import Opened, open_source
 from vipe.progress import progress
 
@@ -31,6 +32,9 @@ def ask(
     model: options.Model = None,
     frames: options.FrameCount = None,
     merge_ratio: options.MergeRatio = None,
+    rate: options.Rate = None,
+    until: options.Until = None,
+    follow: options.Follow = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object: the answer, and what it took.")
     ] = False,
@@ -39,13 +43,15 @@ def ask(
 ) -> None:
     """Ask a question about a video.
 
-    The video may be a picture, a folder of pictures, or an adapter that `vipe see` wrote. The
-    answer alone goes to stdout. With --json, `seconds` says what took how long: to load the
-    program and the model (load), to decode, encode and see the video, and after that to the first
-    token and to the end of the answer.
+    The video may be a picture, a folder of pictures, or an adapter that `vipe see` wrote. What is
+    live is seen to its end, or up to --until; what was seen of a stream that breaks off counts, and
+    the second at which it did goes to stderr. The answer alone goes to stdout. With --json,
+    `seconds` says what took how long: to load the program and the model (load), to decode, encode
+    and see the video, and after that to the first token and to the end of the answer.
     """
+    look = Look(frames=frames, merge_ratio=merge_ratio, rate=rate, until=until, follow=follow)
     with progress() as bar:
-        opened = open_source(source, model=model, frames=frames, merge_ratio=merge_ratio, bar=bar)
+        opened = open_source(source, look, model=model, bar=bar)
     from vipe.generation import Decoding
 
     decoding = Decoding(max_new_tokens=max_new_tokens, temperature=temperature)
@@ -56,6 +62,7 @@ def ask(
             "visual_tokens_in_prompt": answer.positions - answer.text_tokens,
             "prompt_tokens": answer.text_tokens,
             "frames": opened.frames,
+            **opened.stream,
             "seconds": {
                 name: round(value, 3)
                 for name, value in {

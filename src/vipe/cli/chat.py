@@ -6,8 +6,12 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import typer
+
+from vipe.addresses import last_part
 from vipe.cli import options
 from vipe.cli.ask import answer_to
+from vipe.cli.live import STDIN, Look
 from vipe.cli.source import open_source
 from vipe.progress import progress
 
@@ -20,6 +24,9 @@ def chat(
     model: options.Model = None,
     frames: options.FrameCount = None,
     merge_ratio: options.MergeRatio = None,
+    rate: options.Rate = None,
+    until: options.Until = None,
+    follow: options.Follow = None,
     max_new_tokens: options.MaxNewTokens = 64,
     temperature: options.Temperature = 0.0,
 ) -> None:
@@ -28,13 +35,16 @@ def chat(
     A question a line, until Ctrl-D; earlier questions and answers stay in the conversation. The
     video is seen once. It may be a picture, a folder of pictures, or an adapter.
     """
+    if source == STDIN:
+        raise typer.BadParameter("-: questions come from stdin, so the video cannot")
+    look = Look(frames=frames, merge_ratio=merge_ratio, rate=rate, until=until, follow=follow)
     with progress() as bar:
-        opened = open_source(source, model=model, frames=frames, merge_ratio=merge_ratio, bar=bar)
+        opened = open_source(source, look, model=model, bar=bar)
     from vipe.generation import Decoding
 
     decoding = Decoding(max_new_tokens=max_new_tokens, temperature=temperature)
     messages: list[Message] = []
-    for question in _questions(f"Ask about {source.name}. Ctrl-D ends."):
+    for question in _questions(f"Ask about {last_part(source)}. Ctrl-D ends."):
         messages.append({"role": "user", "content": question})
         answer = answer_to(opened, messages, decoding, shown=True)
         messages.append({"role": "assistant", "content": answer.text})

@@ -21,6 +21,12 @@ _Tars = Annotated[
 ]
 
 
+def _numbers(text: str) -> str:
+    if not all(part.strip().isdecimal() for part in text.split(",")):
+        raise typer.BadParameter("it must be whole numbers with commas between them")
+    return text
+
+
 def scenes(
     output: options.Folder,
     count: Annotated[
@@ -33,15 +39,45 @@ def scenes(
         ),
     ] = 1_000_000,
     photographs: _Tars = None,
+    long: Annotated[
+        bool,
+        typer.Option(
+            "--long", help="Long videos, each of N seeds at every length, for vipe eval --rate 2."
+        ),
+    ] = False,
+    lengths: Annotated[
+        str,
+        typer.Option(
+            metavar="N,N,…", callback=_numbers, help="Of --long: lengths in frames, 8 or more."
+        ),
+    ] = "8,64,256,1024,4096,10000",
 ) -> None:
     """Render scenes to evaluate on.
 
     Generated scenes become videos, with questions about them. A seed names a scene for ever.
     The path of the file of questions, for vipe eval, goes to stdout. Interrupted, the same command
     goes on where it was.
+
+    With --long a video is many scenes, of which few are asked for: one short event among all the
+    others, the order of three, how often one is repeated, or what its parts show. A seed's events
+    are the same at every length.
     """
     with progress() as bar:
         bar.show("rendering")
+        if long:
+            if photographs:
+                raise typer.BadParameter("long videos have no photographs behind them")
+            from vipe.data.long_files import write_long
+
+            path = write_long(
+                output,
+                count=count,
+                seed=seed,
+                lengths=[int(length) for length in lengths.split(",")],
+                progress=lambda done, total: bar.show("rendering", done, total),
+            )
+            print(path)
+            return
         from vipe.data.scene_files import write_scenes
 
         backgrounds = None

@@ -39,6 +39,15 @@ def evaluate(
     ] = None,
     frames: options.FrameCount = None,
     merge_ratio: options.MergeRatio = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            callback=options.above_zero,
+            metavar="R",
+            help="Frames a second, in place of --frames.",
+            show_default=False,
+        ),
+    ] = None,
     beams: Annotated[
         int,
         typer.Option(
@@ -65,8 +74,11 @@ def evaluate(
     """Ask rows of questions and score the answers.
 
     The last line of stdout is one JSON object: n, accuracy (over rows with accept), the same by
-    kind, and bleu1, bleu4, rouge_l and cider (over rows with references).
+    kind, by length where rows say it (frames), and bleu1, bleu4, rouge_l and cider (over rows with
+    references).
     """
+    if frames is not None and rate is not None:
+        raise typer.BadParameter("give either --frames or --rate")
     with progress() as bar, _kept(answers) as keep:
         from vipe.evaluation.rows import read_rows
 
@@ -75,11 +87,12 @@ def evaluate(
         check_exist([row.video for row in asked])
         loaded = load_any_model(model, dtype=dtype.value)
         from vipe.evaluation.runner import evaluate as run
+        from vipe.frames import Rate
 
         results = run(
             loaded,
             asked,
-            frames=frames,
+            frames=frames if rate is None else Rate(rate),
             merge_ratio=merge_ratio,
             beams=beams,
             length_penalty=length_penalty,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,16 +11,18 @@ import typer
 from vipe.cli.console import one_line
 
 if TYPE_CHECKING:
-    from vipe.store import Entry
+    from vipe.entry import Entry
 
 _COLUMNS = ("key", "video", "seconds", "seen (UTC)", "model", "frames", "merged")
 
 
 def ls(
     store: Annotated[
-        Path,
+        str,
         typer.Argument(
-            metavar="STORE", help="A folder that vipe see --store wrote.", show_default=False
+            metavar="STORE",
+            help="A folder that vipe see --store wrote, or its address.",
+            show_default=False,
         ),
     ],
     as_json: Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -15,11 +16,19 @@ def _below_one(value: float | None) -> float | None:
     return value
 
 
+def above_zero(value: float | None) -> float | None:
+    """Refuse what is not above 0, or is no number."""
+    if value is not None and not 0 < value < math.inf:
+        raise typer.BadParameter("it must be above 0")
+    return value
+
+
 Source = Annotated[
-    Path,
+    str,
     typer.Argument(
         metavar="VIDEO_OR_ADAPTER",
-        help="A video, a picture, a folder of pictures, or an adapter folder.",
+        help="A video, a picture, a folder of pictures, or an adapter folder. Also live: - for "
+        "stdin, an address (http, rtsp, rtmp, udp), a device (/dev/video0), a named pipe.",
         show_default=False,
     ),
 ]
@@ -50,6 +59,34 @@ MergeRatio = Annotated[
         callback=_below_one,
         metavar="X",
         help="Share of visual tokens merged away, 0 to below 1. The model's unless given.",
+        show_default=False,
+    ),
+]
+Rate = Annotated[
+    float | None,
+    typer.Option(
+        callback=above_zero,
+        metavar="R",
+        help="Frames a second, in place of --frames. 2 unless given, where a video is seen as a "
+        "stream.",
+        show_default=False,
+    ),
+]
+Until = Annotated[
+    float | None,
+    typer.Option(
+        callback=above_zero,
+        metavar="SECONDS",
+        help="See the video up to this second, as a stream.",
+        show_default=False,
+    ),
+]
+Follow = Annotated[
+    float | None,
+    typer.Option(
+        callback=above_zero,
+        metavar="SECONDS",
+        help="The file is being written: see it as it grows, until it has not for so long.",
         show_default=False,
     ),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,8 +10,11 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from vipe.cli import startup
+from vipe.cli.console import one_line
+from vipe.cli.live import Look, comes_once, shown
 from vipe.errors import AdapterError, VideoError
 from vipe.progress import Bar
+from vipe.remote import is_remote, load_remote
 
 if TYPE_CHECKING:
     from vipe.loading import Model
@@ -42,6 +46,16 @@ class Opened:
         noted = self.seen.metadata.get("frames", "")
         return int(noted) if noted.isdecimal() else None
 
+    @property
+    def stream(self) -> dict[str, str | float]:
+        """Of a stream: the second up to which it was seen ("until"), and "cut_off", why it ended.
+
+        Empty for a video that was seen as a whole.
+        """
+        notes = self.seen.metadata
+        until: dict[str, str | float] = {"until": float(notes["until"])} if "until" in notes else {}
+        return until | ({"cut_off": notes["cut_off"]} if "cut_off" in notes else {})
+
 
 def load_any_model(name: str | None, *, dtype: str = "float32") -> Model:
     """Load a model of either kind, with as few imports as will do."""
@@ -61,14 +75,7 @@ def load_model(name: str | None) -> ViPE:
     return ViPE.from_pretrained(name)
 
 
-def open_source(
-    path: Path,
-    *,
-    model: str | None,
-    frames: int | None,
-    merge_ratio: float | None,
-    bar: Bar,
-) -> Opened:
+def open_source(name: str, look: Look, *, model: str | None, bar: Bar) -> Opened:
     """Load a model, and look at a video or load an adapter.
 
     What is wrong with the input is found before the model is loaded, where that is possible.
@@ -76,34 +83,52 @@ def open_source(
     Raises:
         VideoError: The video cannot be read.
         AdapterError: The adapter is damaged, or made for another model.
-        ModelError: The model is missing or damaged.
+        StoreError: The adapter is at an address, and cannot be read.
+        ModelError: The model is missing or damaged, or cannot see a stream.
     """
     start = perf_counter()
     bar.show("loading the model")
-    check_exist([path])
+    check_there([name])
     seen = None
-    if is_adapter(path):
+    if is_remote(name):
+        startup.lean_imports()
+        seen = load_remote(name)
+    elif is_adapter(Path(name)):
         startup.lean_imports()
         from vipe.adapter import load
 
-        seen = load(path)
-    else:
+        seen = load(name)
+    elif not comes_once(name) and look.follow is None:
         with startup.without_garbage_collector():
             from vipe.frames import probe
-        probe(path)
-    loaded = load_any_model(model) if seen is None else load_model(model)
+        probe(name, strict=not look.streams(name))
+    loaded: Any = load_any_model(model) if seen is None else load_model(model)
     seconds = {"load": perf_counter() - start, "decode": 0.0, "encode": 0.0, "see": 0.0}
     if seen is not None:
-        _check_made_for(loaded, seen, path)  # type: ignore[arg-type]
+        _check_made_for(loaded, seen, name)
         return Opened(model=loaded, seen=seen, seconds=seconds)
-    bar.show(f"seeing {path.name}")
-    saw = loaded.see(path, frames=frames, merge_ratio=merge_ratio, seconds=seconds)
+    bar.show(f"seeing {one_line(shown(name))}")
+    if look.streams(name):
+        # The last one is of all that was seen.
+        saw = deque(look.see(loaded, name, seconds=seconds), maxlen=1).pop()
+    else:
+        how = {"frames": look.frames, "merge_ratio": look.merge_ratio}
+        saw = loaded.see(name, **how, seconds=seconds)
     return Opened(model=loaded, seen=saw, seconds=seconds)
 
 
 def is_adapter(path: Path) -> bool:
     """Tell an adapter folder, whole or not, from a folder of pictures."""
     return any((path / name).is_file() for name in _ADAPTER_FILES)
+
+
+def check_there(names: Sequence[str]) -> None:
+    """Check that files or folders are there; what is live shows when it is opened.
+
+    Raises:
+        VideoError: One is not.
+    """
+    check_exist([Path(name) for name in names if not comes_once(name)])
 
 
 def check_exist(paths: Sequence[Path]) -> None:
@@ -117,7 +142,7 @@ def check_exist(paths: Sequence[Path]) -> None:
             raise VideoError(f"{path}: no such file or folder")
 
 
-def _check_made_for(model: ViPE, seen: PerceptualWeights, path: Path) -> None:
+def _check_made_for(model: ViPE, seen: PerceptualWeights, path: str) -> None:
     """Check that an adapter is one for this language model.
 
     Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -63,7 +63,7 @@ def write_scenes(
             scene = source.scene(number)
             path = folder / f"scene-{number:07d}.mp4"
             note = f"{key} at {fps} fps"
-            if _note(path) != note:
+            if note_of(path) != note:
                 write_video(scene, path, fps=fps, size=size, photographs=photographs, note=note)
             for question in source.clip(done - 1).questions:
                 row = {
@@ -76,9 +76,7 @@ def write_scenes(
             if progress is not None:
                 progress(done, count)
         rows = folder / "scenes.jsonl"
-        temporary = rows.with_name(f".{rows.name}.{os.getpid()}")
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        temporary.replace(rows)
+        write_rows(rows, lines)
     except OSError as error:
         raise DataError(f"{folder}: cannot be written ({error.strerror or error})") from error
     return rows
@@ -93,14 +91,42 @@ def write_video(
     photographs: Sequence[Image.Image] | None = None,
     note: str = "",
 ) -> None:
-    """Render a scene to one mp4 file (H.264, 4:2:0).
+    """Render a scene to one mp4 file; each frame shows the middle of its time.
 
     Args:
         scene: What to draw.
         path: The file, replaced when it is complete.
-        fps: Frames a second; each frame shows the middle of its time.
+        fps: Frames a second.
         size: The frame's side in pixels, even.
         photographs: Needed where the scene's background is a photograph.
+        note: Kept in the file, as its comment.
+
+    Raises:
+        DataError: The size is odd or too small, or the rate is not positive.
+    """
+
+    def frames() -> Iterator[np.ndarray]:
+        last: tuple[object, np.ndarray] | None = None
+        for number in range(round(scene.duration * fps)):
+            second = (number + 0.5) / fps
+            poses = scene.poses(second)
+            if last is None or last[0] != poses:
+                last = poses, np.asarray(draw(scene, second, size, photographs))
+            yield last[1]
+
+    write_frames(frames(), path, fps=fps, size=size, note=note)
+
+
+def write_frames(
+    frames: Iterable[np.ndarray], path: str | Path, *, fps: int, size: int, note: str = ""
+) -> None:
+    """Encode frames to one mp4 file (H.264, 4:2:0) as they come; none is kept.
+
+    Args:
+        frames: Each `(size, size, 3)`, uint8 RGB.
+        path: The file, replaced when it is complete.
+        fps: Frames a second.
+        size: The frames' side in pixels, even.
         note: Kept in the file, as its comment.
 
     Raises:
@@ -121,13 +147,8 @@ def write_video(
             stream.pix_fmt = "yuv420p"
             # One thread: the same scene gives the same file on every machine of one kind.
             stream.options = {"crf": "20", "preset": "veryfast", "threads": "1"}
-            last: tuple[object, np.ndarray] | None = None
-            for number in range(round(scene.duration * fps)):
-                second = (number + 0.5) / fps
-                poses = scene.poses(second)
-                if last is None or last[0] != poses:
-                    last = poses, np.asarray(draw(scene, second, size, photographs))
-                frame = av.VideoFrame.from_ndarray(last[1], format="rgb24")
+            for pixels in frames:
+                frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
                 container.mux(stream.encode(frame))
             container.mux(stream.encode())
         temporary.replace(path)
@@ -135,7 +156,14 @@ def write_video(
         temporary.unlink(missing_ok=True)
 
 
-def _note(path: Path) -> str | None:
+def write_rows(path: Path, lines: Sequence[str]) -> None:
+    """Write a file of rows, whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def note_of(path: Path) -> str | None:
     """The comment of a video that is there and can be opened."""
     if not path.is_file():
         return None

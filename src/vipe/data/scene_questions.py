@@ -111,7 +111,7 @@ def _presence(rng: Generator, scene: Scene) -> list[Question]:
         # what is clear, and to as many yes as no.
         if group in groups:
             missing = {"animal": "vehicle", "vehicle": "animal"}[group]
-            if missing not in groups and not _nearly(missing, shown):
+            if missing not in groups and not nearly(missing, shown):
                 questions.append(_yes_or_no(rng, with_article(group), False, True))
                 questions.append(_yes_or_no(rng, with_article(missing), False, False))
     return questions
@@ -151,7 +151,7 @@ def _name(rng: Generator, scene: Scene) -> list[Question]:
             questions.append(Question(text=text, answers=(answer,), kind="name", accept=accept))
     for group in GROUPS:  # the only animal among other things
         of_group = [picture for picture in shown if picture.group == group]
-        if len(of_group) == 1 and not over_photograph and not _nearly(group, shown):
+        if len(of_group) == 1 and not over_photograph and not nearly(group, shown):
             (picture,) = of_group
             many = sum(actor.name == picture.name for actor in scene.actors) > 1
             answer = picture.plural if many else picture.phrase
@@ -320,7 +320,7 @@ def _text(rng: Generator, texts: Sequence[str], actor: Actor) -> str:
     return fill(text, thing=picture.phrase, the=f"the {picture.name}", many=picture.many)
 
 
-def _nearly(group: str, shown: Sequence[Picture]) -> bool:
+def nearly(group: str, shown: Sequence[Picture]) -> bool:
     """Whether something shown might be taken for one of a group that it is not in."""
     doubtful = {
         "animal": {"teddy", "skull", "bone", "feather", "nest", "alien", "egg", "meat", "coral"},

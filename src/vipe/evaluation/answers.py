@@ -35,6 +35,7 @@ def to_line(row: Row, answer: str) -> str:
     expected = {"accept": row.accept} if row.accept else {"references": row.references}
     if row.options:
         expected["options"] = row.options
+    length = {} if row.frames is None else {"frames": row.frames}
     record = {
         "video": str(row.video),
         "question": row.question,
@@ -42,6 +43,7 @@ def to_line(row: Row, answer: str) -> str:
         "answer": answer,
         "right": is_right(answer, row.accept) if row.accept else None,
         **expected,
+        **length,
     }
     return json.dumps(record, ensure_ascii=False) + "\n"
 

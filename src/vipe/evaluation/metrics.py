@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from vipe.evaluation.rows import Row
 
@@ -31,7 +31,10 @@ class CaptionScores(TypedDict):
 
 
 class Summary(TypedDict):
-    """What an evaluation says; a figure without rows to compute it from is None."""
+    """What an evaluation says; a figure without rows to compute it from is None.
+
+    `by_length` is there where rows say how many frames their videos have: accuracy against length.
+    """
 
     n: int
     accuracy: float | None
@@ -40,6 +43,7 @@ class Summary(TypedDict):
     bleu4: float | None
     rouge_l: float | None
     cider: float | None
+    by_length: NotRequired[dict[str, KindSummary]]
 
 
 def is_right(answer: str, accept: Sequence[str]) -> bool:
@@ -176,7 +180,8 @@ def summarise(rows: Sequence[Row], answers: Sequence[str]) -> Summary:
     Returns:
         `n` rows; `accuracy`, 0 to 1, over the rows with `accept`, and the same kind by kind in
         the order of the kinds' first rows; `bleu1`, `bleu4`, `rouge_l` and `cider` over the rows
-        with `references` (see `caption_scores`).
+        with `references` (see `caption_scores`); `by_length`, as by kind, where rows have `frames`,
+        the shortest first.
 
     Raises:
         ValueError: There are not as many answers as rows.
@@ -186,11 +191,14 @@ def summarise(rows: Sequence[Row], answers: Sequence[str]) -> Summary:
         for row, answer in zip(rows, answers, strict=True)
     ]
     kinds: dict[str, list[bool | None]] = {}
+    lengths: dict[int, list[bool | None]] = {}
     for row, verdict in zip(rows, right, strict=True):
         kinds.setdefault(row.kind, []).append(verdict)
+        if row.frames is not None:
+            lengths.setdefault(row.frames, []).append(verdict)
     captions = [(a, row.references) for row, a in zip(rows, answers, strict=True) if row.references]
     scores = caption_scores(*zip(*captions, strict=True)) if captions else None
-    return {
+    summary: Summary = {
         "n": len(rows),
         "accuracy": _share(right),
         "by_kind": {k: {"n": len(v), "accuracy": _share(v)} for k, v in kinds.items()},
@@ -199,6 +207,12 @@ def summarise(rows: Sequence[Row], answers: Sequence[str]) -> Summary:
         "rouge_l": scores and scores["rouge_l"],
         "cider": scores and scores["cider"],
     }
+    if lengths:
+        summary["by_length"] = {
+            str(length): {"n": len(v), "accuracy": _share(v)}
+            for length, v in sorted(lengths.items())
+        }
+    return summary
 
 
 def _share(verdicts: Sequence[bool | None]) -> float | None:

@@ -3,7 +3,8 @@
 A line is an object with `video` (a path, relative to the file), `question`, `kind`, and either
 `accept` (words of which any one makes an answer right) or `references` (sentences that a caption
 is compared with). With `options` beside `accept` the question is multiple choice: the answer is the
-option that the model finds likeliest. Other keys are left alone, and blank lines are skipped.
+option that the model finds likeliest. `frames` may say how long the video is, for figures by
+length. Other keys are left alone, and blank lines are skipped.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Row:
             is scored against `references`.
         references: Sentences that people wrote. Empty where there is `accept`.
         options: What is chosen from, by likelihood; empty where the answer is written freely.
+        frames: How many frames the video has; None where the row does not say.
     """
 
     video: Path
@@ -42,6 +44,7 @@ class Row:
     accept: tuple[str, ...] = ()
     references: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
+    frames: int | None = None
 
 
 def read_rows(path: str | Path) -> list[Row]:
@@ -100,6 +103,9 @@ def parse_row(record: dict[str, object], where: str, folder: Path) -> Row:
     options = _texts(record, "options", where)
     if options and (len(options) < 2 or "references" in record):
         raise DataError(f"{where}: 'options' must be two or more, beside 'accept'")
+    frames = record.get("frames")
+    if frames is not None and (type(frames) is not int or frames < 1):
+        raise DataError(f"{where}: 'frames' must be a number of frames")
     return Row(
         video=folder / video,
         question=question,
@@ -107,6 +113,7 @@ def parse_row(record: dict[str, object], where: str, folder: Path) -> Row:
         accept=_texts(record, "accept", where),
         references=_texts(record, "references", where),
         options=options,
+        frames=frames,
     )
 
 

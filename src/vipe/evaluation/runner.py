@@ -10,6 +10,7 @@ from typing import Any
 from vipe.errors import VideoError
 from vipe.evaluation.metrics import Summary, summarise
 from vipe.evaluation.rows import CAPTION_BEAMS, CAPTION_LENGTH_PENALTY, Row
+from vipe.frames import Sampling
 from vipe.generation import Decoding
 from vipe.loading import Model
 
@@ -39,7 +40,7 @@ def evaluate(
     model: Model,
     rows: Sequence[Row],
     *,
-    frames: int | None = None,
+    frames: int | Sampling | None = None,
     merge_ratio: float | None = None,
     max_new_tokens: int = 40,
     beams: int = CAPTION_BEAMS,
@@ -55,7 +56,8 @@ def evaluate(
     Args:
         model: The model.
         rows: What to ask.
-        frames: Frames sampled from each video; the model's number unless given.
+        frames: Frames sampled evenly from each video, or another sampling; the model's number
+            unless given.
         merge_ratio: Share of visual tokens merged away; the model's unless given.
         max_new_tokens: The longest answer.
         beams: Beams of the search for answers to rows with references, scored as captions; 1 for

@@ -2,7 +2,8 @@
 
 reading      opens what a path or stream holds, and the public verbs
 video        moving pictures: seeking, decoding and picking, through FFmpeg (PyAV)
-live         a stream that comes once, and cannot be sought in
+live         what comes once, and cannot be sought in: a stream, an address, a device
+following    a file that is still being written, as such a stream
 container    the file around them: which stream, how long, where its key frames are
 pictures     still ones, through Pillow: one, a folder of them, an animated WebP
 fingerprint  which bytes a video is, as a hash

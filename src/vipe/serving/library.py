@@ -83,11 +83,9 @@ class Library:
 
     def entries(self) -> list[Entry]:
         """List what this model has seen, the first seen first."""
-        if not self._store.folder.is_dir():
-            return []
         try:
             entries = list(self._store)
-        except StoreError:  # a folder in which nothing was seen yet
+        except StoreError:  # nothing was seen yet
             return []
         return [entry for entry in entries if entry.model_digest == self._seer.digest]
 

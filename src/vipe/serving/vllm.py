@@ -188,7 +188,7 @@ class Catalogue:
             max_lora_rank(weights)
         except AdapterError as error:
             raise AdapterError(f"{entry.key}: {error}") from error
-        return entry.path.resolve()
+        return Path(entry.path).resolve()
 
 
 def register() -> None:
