@@ -8,6 +8,8 @@ import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
@@ -104,18 +106,30 @@ def _packed(entry: Entry, archive: str) -> IO[bytes]:
     Weights hardly shrink.
     """
     file = tempfile.TemporaryFile()  # noqa: SIM115  # closed when it is sent
-    paths = sorted(entry.path.iterdir())
-    if archive == "zip":
-        with zipfile.ZipFile(file, "w") as packed:
-            for path in paths:
-                packed.write(path, f"{entry.key}/{path.name}")
-    else:
-        with tarfile.open(fileobj=file, mode="w") as packed_tar:
-            for path in paths:
-                packed_tar.add(path, f"{entry.key}/{path.name}", filter=_nobody)
+    with _folder_of(entry) as folder:
+        paths = sorted(folder.iterdir())
+        if archive == "zip":
+            with zipfile.ZipFile(file, "w") as packed:
+                for path in paths:
+                    packed.write(path, f"{entry.key}/{path.name}")
+        else:
+            with tarfile.open(fileobj=file, mode="w") as packed_tar:
+                for path in paths:
+                    packed_tar.add(path, f"{entry.key}/{path.name}", filter=_nobody)
     file.flush()
     file.seek(0)
     return file
+
+
+@contextmanager
+def _folder_of(entry: Entry) -> Iterator[Path]:
+    """Give an adapter's folder, for a while one of this machine where it lies at an address."""
+    if isinstance(entry.path, Path):
+        yield entry.path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        entry.load().save(Path(folder) / entry.key)
+        yield Path(folder) / entry.key
 
 
 def _nobody(member: tarfile.TarInfo) -> tarfile.TarInfo:
