@@ -7,7 +7,7 @@ import signal
 import socket
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -109,7 +109,7 @@ def serve(
         import uvicorn
     except ImportError as error:
         raise ServeError("vipe serve needs its extra: pip install 'vipe[serve]'") from error
-    limits = {
+    limits: dict[str, Any] = {
         "bytes": max_megabytes * 2**20,
         "pixels": round(max_megapixels * 1e6),
         "frames": max_video_frames,
