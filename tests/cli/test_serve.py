@@ -35,15 +35,19 @@ def test_a_missing_folder_or_model_is_one_line(
     gone = tmp_path / "gone"
     done = command("serve", "--model", model_folder, "--port", 0, "--allowed-folder", gone)
     assert (done.status, done.error) == (2, f"{gone}: no such folder")
+    done = command("serve", "--model", model_folder, "--port", 0, "--device", "abacus")
+    assert done.status == 2
+    assert "the device 'abacus' cannot be used" in done.error
     done = command("serve", "--model", gone, "--port", 0)
     assert done.status == 2
     assert "gone" in done.error
 
 
+@pytest.mark.parametrize("package", ["uvicorn", "fastapi", "httpcore2"])
 def test_without_its_packages_it_names_what_to_install(
-    command: Command, monkeypatch: pytest.MonkeyPatch
+    command: Command, monkeypatch: pytest.MonkeyPatch, package: str
 ) -> None:
-    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    monkeypatch.setitem(sys.modules, package, None)
     done = command("serve")
     assert done.status == 2
     assert "pip install 'vipe[serve]'" in done.error

@@ -102,6 +102,10 @@ def serve(
     server is ready; Ctrl-C ends it. Needs the extra `serve`: pip install 'vipe[serve]'.
     """
     try:
+        import fastapi  # noqa: F401
+        import httpcore2  # noqa: F401
+        import prometheus_client  # noqa: F401
+        import python_multipart  # noqa: F401
         import uvicorn
     except ImportError as error:
         raise ServeError("vipe serve needs its extra: pip install 'vipe[serve]'") from error
@@ -130,6 +134,12 @@ def serve(
             from vipe.serving.app import Service, create_app
             from vipe.serving.limits import Limits
             from vipe.store import Store
+
+            try:
+                torch.empty(0, device=device)
+            except (RuntimeError, AssertionError) as error:
+                reason = str(error).splitlines()[0]
+                raise ServeError(f"the device {device!r} cannot be used: {reason}") from error
 
             def load(name: str) -> ViPE:
                 return ViPE.from_pretrained(name, device=device, dtype=getattr(torch, dtype.value))
