@@ -7,8 +7,9 @@ Renders generated videos of these lengths once (they stay in FOLDER, if it is gi
 whose peak memory the system tells (getrusage). "file" samples evenly, as `vipe see` does by itself;
 "stream" is `--rate`, which is how live videos are seen. Medians are printed as one JSON object: of
 "decode" the seconds that the encoder waited for frames (a thread decodes meanwhile), of "see" those
-of merging, injection and perception. `decode_alone` is what decoding takes by itself. `ratio` is
-the longest against the shortest.
+of merging, injection and perception. `cpu_milliseconds_a_frame` is processor time, of all threads,
+without what a run of 8 frames takes: other work on the machine moves it less than the wall clock.
+`decode_alone` is what decoding takes by itself. `ratio` is the longest against the shortest.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ def see(video: Path, how: list[str], model: str | None) -> dict[str, Any]:
         "frames": result["frames"],
         "peak_mb": usage.ru_maxrss / 1024,  # kilobytes on Linux
         "wall_seconds": wall,
+        "cpu_seconds": usage.ru_utime + usage.ru_stime,
         "milliseconds_a_frame": 1000 * total / result["frames"],
         **{f"{name}_share": seconds / total for name, seconds in spent.items()},
     }
@@ -92,18 +94,23 @@ def main() -> None:
         folder = options.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         videos = {length: render(folder, length, options.size) for length in lengths}
-        see(videos[lengths[0]], ["--frames", "8"], options.model)  # warm
+        for _ in range(2):  # the first also warms
+            bare = see(videos[lengths[0]], ["--frames", "8"], options.model)["cpu_seconds"]
         result: dict[str, Any] = {}
         for way in options.ways:
             runs: dict[int, list[dict[str, Any]]] = {length: [] for length in lengths}
             for _ in range(options.repeats):
                 for length, video in videos.items():
                     how = ["--frames", str(length)] if way == "file" else ["--rate", str(RATE)]
-                    runs[length].append(see(video, how, options.model))
-                    assert runs[length][-1]["frames"] == length
+                    run = see(video, how, options.model)
+                    assert run["frames"] == length
+                    run["cpu_milliseconds_a_frame"] = 1000 * (run["cpu_seconds"] - bare) / length
+                    runs[length].append(run)
+                    print(way, length, run, file=sys.stderr, flush=True)
             medians = {str(length): median(runs[length]) for length in lengths}
             first, last = medians[str(lengths[0])], medians[str(lengths[-1])]
-            ratio = {n: round(last[n] / first[n], 4) for n in ("peak_mb", "milliseconds_a_frame")}
+            compared = ("peak_mb", "milliseconds_a_frame", "cpu_milliseconds_a_frame")
+            ratio = {name: round(last[name] / first[name], 4) for name in compared}
             result[way] = {**medians, "ratio": ratio}
         alone = decode_alone(videos[lengths[0]], lengths[0], options.size)
         result["decode_alone_milliseconds_a_frame"] = round(alone, 4)
