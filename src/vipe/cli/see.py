@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from vipe.addresses import last_part
 from vipe.cli import options
 from vipe.cli.console import one_line
 from vipe.cli.live import Look, paths_of, shown, stem
@@ -92,7 +93,7 @@ def _see_named(
     loaded = load_model(model)
     total = len(videos) if len(videos) > 1 else None
     for done, (video, name) in enumerate(zip(videos, folder_names(videos), strict=True)):
-        what = f"seeing {one_line(Path(shown(video)).name)}"
+        what = f"seeing {one_line(last_part(shown(video)))}"
         bar.show(what, done, total)
         if not look.streams(video):
             seen = loaded.see(video, frames=look.frames, merge_ratio=look.merge_ratio)

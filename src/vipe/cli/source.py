@@ -9,6 +9,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from vipe.addresses import last_part
 from vipe.cli import startup
 from vipe.cli.console import one_line
 from vipe.cli.live import Look, comes_once, shown
@@ -107,7 +108,7 @@ def open_source(name: str, look: Look, *, model: str | None, bar: Bar) -> Opened
     if seen is not None:
         _check_made_for(loaded, seen, name)
         return Opened(model=loaded, seen=seen, seconds=seconds)
-    bar.show(f"seeing {one_line(shown(name))}")
+    bar.show(f"seeing {one_line(last_part(shown(name)))}")
     if look.streams(name):
         # The last one is of all that was seen.
         saw = deque(look.see(loaded, name, seconds=seconds), maxlen=1).pop()
