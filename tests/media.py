@@ -9,8 +9,11 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -152,3 +155,27 @@ def photographs(path: Path, names: Sequence[str]) -> Path:
                 member.size = len(content)
                 tar.addfile(member, io.BytesIO(content))
     return path
+
+
+@contextmanager
+def served(content: bytes, share: float = 1.0) -> Iterator[str]:
+    """Serve some bytes on loopback, of which only the first share comes; gives host and port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content[: int(len(content) * share)])
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -12,7 +12,6 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -204,26 +203,11 @@ def test_a_video_that_is_served(
     tiny_vipe: ViPE, tmp_path: Path, share: float, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = media.video(tmp_path / "clip.mkv", frames=60, rate=10, key_every=5)
-    content = path.read_bytes()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content[: int(len(content) * share)])
-
-        def log_message(self, *_: object) -> None: ...
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.handle_request)
-    thread.start()
-    try:
-        with urlopen(f"http://127.0.0.1:{server.server_port}/") as response:
-            seen = list(tiny_vipe.see_stream(response, every=2))
-    finally:
-        thread.join()
-        server.server_close()
+    with (
+        media.served(path.read_bytes(), share) as place,
+        urlopen(f"http://{place}/") as response,
+    ):
+        seen = list(tiny_vipe.see_stream(response, every=2))
     if share == 1:
         assert until(seen) == [2, 4, 5.5]
         assert "cut_off" not in seen[-1].metadata

@@ -7,7 +7,6 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -80,29 +79,12 @@ def test_stdin(
 def test_an_address(
     share: float, command: Command, model_folder: Path, film: Path, tmp_path: Path
 ) -> None:
-    content = film.read_bytes()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content[: int(len(content) * share)])
-
-        def log_message(self, *_: object) -> None: ...
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        address = f"http://me:secret@127.0.0.1:{server.server_port}/live/film.mkv"
+    with media.served(film.read_bytes(), share) as place:
+        address = f"http://me:secret@{place}/live/film.mkv"
         done = command("see", address, "-o", tmp_path, "--every", 2, "--model", model_folder)
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
     assert done.status == 0
     kept = PerceptualWeights.load(tmp_path / "film")
+    assert "secret" not in done.out + done.err + str(kept.metadata)
     lines = done.out.splitlines()
     assert set(lines) == {str(tmp_path / "film")}
     if share == 1:
@@ -111,7 +93,6 @@ def test_an_address(
         until = float(kept.metadata["until"])
         assert 2 <= until < 5
         assert f"what was seen until {until:.2f} s is kept" in done.err
-        assert "secret" not in done.err + str(kept.metadata)
 
 
 def test_a_file_that_is_being_written_is_asked_meanwhile(
