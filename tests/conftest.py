@@ -135,3 +135,17 @@ def tiny_config(tiny_language_model_folder: Path, tiny_encoder_folder: Path) -> 
 def tiny_vipe(tiny_config: ViPEConfig) -> ViPE:
     """A random model of the tiny backbones, of which videos differ; do not change it."""
     return tiny_backbones.model(tiny_config)
+
+
+@pytest.fixture(scope="session")
+def model_folder(tiny_vipe: ViPE, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`tiny_vipe` as a model folder; do not write to it."""
+    folder = tmp_path_factory.mktemp("tiny-model") / "model"
+    tiny_vipe.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def saved_vipe(model_folder: Path) -> ViPE:
+    """The model as it is loaded (saving rounds); do not change it."""
+    return ViPE.from_pretrained(model_folder)

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 import media
-from vipe import ViPE
 from vipe.cli import run
 
 
@@ -45,20 +44,6 @@ def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
         return Outcome(status, *capsys.readouterr())
 
     return call
-
-
-@pytest.fixture(scope="session")
-def model_folder(tiny_vipe: ViPE, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`tiny_vipe` as a model folder; do not write to it."""
-    folder = tmp_path_factory.mktemp("tiny-model") / "model"
-    tiny_vipe.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def saved_vipe(model_folder: Path) -> ViPE:
-    """The model as commands load it (saving rounds); do not change it."""
-    return ViPE.from_pretrained(model_folder)
 
 
 @pytest.fixture(scope="session")

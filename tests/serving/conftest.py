@@ -11,26 +11,11 @@ import uvicorn
 from running import KEY, Running, Start
 
 import media
-from vipe import ViPE
 from vipe.seer import Seer
 from vipe.serving.app import Service, create_app
 from vipe.serving.decoding import Decoder
 from vipe.serving.limits import Limits
 from vipe.store import Store
-
-
-@pytest.fixture(scope="session")
-def served_folder(tiny_vipe: ViPE, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`tiny_vipe` as a model folder; do not write to it."""
-    folder = tmp_path_factory.mktemp("served-model") / "tiny"
-    tiny_vipe.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def reference(served_folder: Path) -> ViPE:
-    """The same model as is served, but not the server's own; do not change it."""
-    return ViPE.from_pretrained(served_folder)
 
 
 @pytest.fixture(scope="session")
@@ -59,14 +44,14 @@ def decoder(_decoder: Decoder) -> Iterator[Decoder]:
 
 
 @pytest.fixture(scope="session")
-def start_server(served_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+def start_server(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     servers: list[tuple[uvicorn.Server, Thread]] = []
 
     def start(limits: Limits, *, private_addresses: bool = False) -> Running:
         folder = tmp_path_factory.mktemp("server")
         (folder / "allowed").mkdir()
         service = Service(
-            Seer.named(served_folder),
+            Seer.named(model_folder),
             Store(folder / "store"),
             limits=limits,
             allowed_folder=folder / "allowed",

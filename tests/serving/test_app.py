@@ -75,8 +75,8 @@ def about(url: str, text: str = QUESTION, part: str = "video_url") -> list[Any]:
     ]
 
 
-def expected(reference: ViPE, clip: Path, question: Any = QUESTION, count: int = 12) -> str:
-    return reference.ask(reference.see(clip), question, decoding=Decoding(max_new_tokens=count))
+def expected(saved_vipe: ViPE, clip: Path, question: Any = QUESTION, count: int = 12) -> str:
+    return saved_vipe.ask(saved_vipe.see(clip), question, decoding=Decoding(max_new_tokens=count))
 
 
 def ask(server: Running, messages: list[Any], **settings: Any) -> Any:
@@ -91,25 +91,25 @@ def keys(server: Running, clips: list[Path]) -> list[str]:
     return [server.upload(clip.name, clip.read_bytes())[1]["id"] for clip in clips]
 
 
-def test_an_answer_is_the_model_s_own(server: Running, reference: ViPE, clips: list[Path]) -> None:
+def test_an_answer_is_the_model_s_own(server: Running, saved_vipe: ViPE, clips: list[Path]) -> None:
     answer = ask(server, about(url_of(clips[0])))
     choice = answer.choices[0]
-    assert choice.message.content == expected(reference, clips[0])
+    assert choice.message.content == expected(saved_vipe, clips[0])
     assert choice.message.role == "assistant"
     assert choice.finish_reason in ("stop", "length")
     usage = answer.usage
-    assert usage.prompt_tokens == len(prompt_ids(reference.tokenizer, QUESTION))
+    assert usage.prompt_tokens == len(prompt_ids(saved_vipe.tokenizer, QUESTION))
     assert 1 <= usage.completion_tokens <= 12
     assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens
     assert usage.prompt_tokens_details.visual_tokens == 0
 
 
-def test_a_stream_has_the_same_words(server: Running, reference: ViPE, clips: list[Path]) -> None:
+def test_a_stream_has_the_same_words(server: Running, saved_vipe: ViPE, clips: list[Path]) -> None:
     options = {"include_usage": True}
     chunks = list(ask(server, about(url_of(clips[1])), stream=True, stream_options=options))
     *pieces, last = chunks
     text = "".join(chunk.choices[0].delta.content or "" for chunk in pieces)
-    assert text == expected(reference, clips[1])
+    assert text == expected(saved_vipe, clips[1])
     assert len(pieces) > 3
     assert [chunk.choices[0].finish_reason for chunk in pieces[:-1]] == [None] * (len(pieces) - 1)
     assert pieces[-1].choices[0].finish_reason in ("stop", "length")
@@ -119,7 +119,7 @@ def test_a_stream_has_the_same_words(server: Running, reference: ViPE, clips: li
 
 
 def test_several_turns_and_a_seen_video_by_its_id(
-    server: Running, reference: ViPE, clips: list[Path], keys: list[str]
+    server: Running, saved_vipe: ViPE, clips: list[Path], keys: list[str]
 ) -> None:
     turns: list[Message] = [
         {"role": "system", "content": "Be brief."},
@@ -127,8 +127,8 @@ def test_several_turns_and_a_seen_video_by_its_id(
         {"role": "assistant", "content": "A box."},
         {"role": "user", "content": "What colour?"},
     ]
-    want = expected(reference, clips[2], turns)
-    assert want != expected(reference, clips[2], turns[3]["content"]), "the turns matter"
+    want = expected(saved_vipe, clips[2], turns)
+    assert want != expected(saved_vipe, clips[2], turns[3]["content"]), "the turns matter"
     by_field = ask(server, turns, extra_body={"video": keys[2]})
     assert by_field.choices[0].message.content == want
     assert by_field.video == keys[2]
@@ -143,25 +143,25 @@ def test_several_turns_and_a_seen_video_by_its_id(
 
 
 def test_pictures_and_files_of_the_allowed_folder(
-    server: Running, reference: ViPE, tmp_path: Path, clips: list[Path]
+    server: Running, saved_vipe: ViPE, tmp_path: Path, clips: list[Path]
 ) -> None:
     from PIL import Image
 
     picture = tmp_path / "picture.png"
     Image.fromarray(media.picture(200)).save(picture)
     answer = ask(server, about(url_of(picture, "image/png"), part="image_url"))
-    assert answer.choices[0].message.content == expected(reference, picture)
+    assert answer.choices[0].message.content == expected(saved_vipe, picture)
     copy = server.allowed / "copy.mp4"
     copy.write_bytes(clips[3].read_bytes())
     answer = ask(server, about(f"file://{copy}"))
-    assert answer.choices[0].message.content == expected(reference, clips[3])
+    assert answer.choices[0].message.content == expected(saved_vipe, clips[3])
     (server.allowed / "link.mp4").symlink_to(clips[3])
     for path in (clips[3], server.allowed / "link.mp4", server.allowed / ".." / "copy.mp4"):
         with pytest.raises(openai.BadRequestError, match="no file that may be read"):
             ask(server, about(f"file://{path}"))
 
 
-def test_settings_are_heeded(server: Running, reference: ViPE, keys: list[str]) -> None:
+def test_settings_are_heeded(server: Running, saved_vipe: ViPE, keys: list[str]) -> None:
     turns = [{"role": "user", "content": QUESTION}]
     whole = ask(server, turns, max_tokens=16, extra_body={"video": keys[0]})
     text = whole.choices[0].message.content
@@ -186,18 +186,18 @@ def test_settings_are_heeded(server: Running, reference: ViPE, keys: list[str]) 
         return answer.choices[0].message.content
 
     assert sampled(1) == sampled(1) != sampled(2)
-    assert sampled(1, top_p=1e-6) == expected_of(reference, server, keys[0])
+    assert sampled(1, top_p=1e-6) == expected_of(saved_vipe, server, keys[0])
 
 
-def expected_of(reference: ViPE, server: Running, key: str) -> str:
+def expected_of(saved_vipe: ViPE, server: Running, key: str) -> str:
     weights = server.service.library.get(key).load()
-    return reference.ask(weights, QUESTION, decoding=Decoding(max_new_tokens=12))
+    return saved_vipe.ask(weights, QUESTION, decoding=Decoding(max_new_tokens=12))
 
 
 def test_questions_about_different_videos_are_answered_together(
-    server: Running, reference: ViPE, keys: list[str], monkeypatch: pytest.MonkeyPatch
+    server: Running, saved_vipe: ViPE, keys: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    want = {key: expected_of(reference, server, key) for key in keys}
+    want = {key: expected_of(saved_vipe, server, key) for key in keys}
     assert len(set(want.values())) > 1, "the videos make a difference"
     rows: list[int] = []
     monkeypatch.setattr(server.service.metrics.batch_rows, "observe", rows.append)
@@ -213,7 +213,7 @@ def test_questions_about_different_videos_are_answered_together(
 
 
 def test_what_is_seen_is_listed_forgotten_and_taken_along(
-    server: Running, reference: ViPE, tmp_path: Path
+    server: Running, saved_vipe: ViPE, tmp_path: Path
 ) -> None:
     clip = media.video(tmp_path / "own.mp4", frames=12, rate=6)
     status, video = server.upload("../../my dog.mp4", clip.read_bytes())
@@ -227,7 +227,7 @@ def test_what_is_seen_is_listed_forgotten_and_taken_along(
     assert video in listed
     assert json.loads(server.call(f"/v1/videos/{key}")[2]) == video
 
-    want = reference.see(clip)
+    want = saved_vipe.see(clip)
     for kind in ("zip", "tar"):
         status, headers, content = server.call(f"/v1/videos/{key}/adapter?format={kind}")
         assert status == 200

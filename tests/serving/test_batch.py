@@ -33,11 +33,11 @@ def alone(model: ViPE, row: Row, count: int) -> list[int]:
 
 
 @pytest.fixture
-def rows(reference: ViPE) -> list[Row]:
+def rows(saved_vipe: ViPE) -> list[Row]:
     prompts = [list(range(5, 5 + length)) for length in (9, 4, 14, 6)]
     return [
         Row(prompt=prompt, weights=weights)
-        for prompt, weights in zip(prompts, seen(reference, 4), strict=True)
+        for prompt, weights in zip(prompts, seen(saved_vipe, 4), strict=True)
     ]
 
 
@@ -46,12 +46,12 @@ def parameters(model: ViPE) -> list[Tensor]:
 
 
 def test_rows_that_join_and_leave_get_what_each_gets_alone(
-    reference: ViPE, rows: list[Row]
+    saved_vipe: ViPE, rows: list[Row]
 ) -> None:
-    expected = [alone(reference, row, 8) for row in rows]
+    expected = [alone(saved_vipe, row, 8) for row in rows]
     assert len({tuple(tokens) for tokens in expected}) == 4, "the videos make a difference"
-    before = parameters(reference)
-    batch = Batch(reference.language_model, 0)
+    before = parameters(saved_vipe)
+    batch = Batch(saved_vipe.language_model, 0)
     got: dict[int, list[int]] = {id(row): [] for row in rows}
 
     def note(tokens: list[int], of: list[Row]) -> None:
@@ -77,11 +77,11 @@ def test_rows_that_join_and_leave_get_what_each_gets_alone(
         assert mine == tokens[: len(mine)]
         assert row.positions == len(row.prompt)
     assert [len(got[id(row)]) for row in rows] == [8, 5, 8, 6]
-    assert all(map(torch.equal, before, parameters(reference)))
+    assert all(map(torch.equal, before, parameters(saved_vipe)))
 
 
-def test_columns_that_are_nobodys_go(reference: ViPE, rows: list[Row]) -> None:
-    batch = Batch(reference.language_model, 0)
+def test_columns_that_are_nobodys_go(saved_vipe: ViPE, rows: list[Row]) -> None:
+    batch = Batch(saved_vipe.language_model, 0)
     batch.join([rows[2]])
     for _ in range(10):
         batch.step()
@@ -93,10 +93,10 @@ def test_columns_that_are_nobodys_go(reference: ViPE, rows: list[Row]) -> None:
 
 
 def test_weights_of_another_model_leave_the_batch_as_it_was(
-    reference: ViPE, rows: list[Row]
+    saved_vipe: ViPE, rows: list[Row]
 ) -> None:
-    expected = alone(reference, rows[0], 3)
-    batch = Batch(reference.language_model, 0)
+    expected = alone(saved_vipe, rows[0], 3)
+    batch = Batch(saved_vipe.language_model, 0)
     tokens = batch.join([rows[0]])
     weights = rows[1].weights
     other = PerceptualWeights(

@@ -37,8 +37,8 @@ class Asked:
 
 
 @pytest.fixture(scope="module")
-def model(served_folder: Any) -> ViPE:
-    return ViPE.from_pretrained(served_folder)
+def model(model_folder: Any) -> ViPE:
+    return ViPE.from_pretrained(model_folder)
 
 
 @pytest.fixture(scope="module")
@@ -57,14 +57,14 @@ def weights(model: ViPE, count: int) -> list[PerceptualWeights]:
     return [model.see(tiny.frames(2 + i, size=64)) for i in range(count)]
 
 
-def test_together_is_as_alone(engine: Engine, reference: ViPE, steps: list[int]) -> None:
-    seen = weights(reference, 7)
+def test_together_is_as_alone(engine: Engine, saved_vipe: ViPE, steps: list[int]) -> None:
+    seen = weights(saved_vipe, 7)
     texts = [f"What is it, number {'i' * n}?" for n in range(7)]
     expected = [
-        reference.ask(one, text, decoding=Decoding(max_new_tokens=12))
+        saved_vipe.ask(one, text, decoding=Decoding(max_new_tokens=12))
         for one, text in zip(seen, texts, strict=True)
     ]
-    asked = [Asked(reference, text, one) for text, one in zip(texts, seen, strict=True)]
+    asked = [Asked(saved_vipe, text, one) for text, one in zip(texts, seen, strict=True)]
     steps.clear()
     for one in asked:
         engine.submit(one.question)
@@ -77,12 +77,12 @@ def test_together_is_as_alone(engine: Engine, reference: ViPE, steps: list[int])
         assert 1 <= done.tokens <= 12
 
 
-def test_a_stop_ends_one_answer_and_not_the_other(engine: Engine, reference: ViPE) -> None:
-    (seen,) = weights(reference, 1)
-    whole = reference.ask(seen, "What?", decoding=Decoding(max_new_tokens=12))
+def test_a_stop_ends_one_answer_and_not_the_other(engine: Engine, saved_vipe: ViPE) -> None:
+    (seen,) = weights(saved_vipe, 1)
+    whole = saved_vipe.ask(seen, "What?", decoding=Decoding(max_new_tokens=12))
     assert len(whole) > 4
     stop = whole[2:4]
-    asked = [Asked(reference, "What?", seen, stop=[stop]), Asked(reference, "What?", seen)]
+    asked = [Asked(saved_vipe, "What?", seen, stop=[stop]), Asked(saved_vipe, "What?", seen)]
     for one in asked:
         engine.submit(one.question)
     (cut, done), (text, _) = (one.answer() for one in asked)
@@ -91,16 +91,16 @@ def test_a_stop_ends_one_answer_and_not_the_other(engine: Engine, reference: ViP
     assert text == whole
 
 
-def test_one_s_fault_is_not_another_s(engine: Engine, reference: ViPE) -> None:
-    good, other = weights(reference, 2)
+def test_one_s_fault_is_not_another_s(engine: Engine, saved_vipe: ViPE) -> None:
+    good, other = weights(saved_vipe, 2)
     misfit = PerceptualWeights(
         A={"no.such.layer": next(iter(other.A.values()))},
         B={"no.such.layer": next(iter(other.B.values()))},
         alpha=1.0,
         base_model="another",
     )
-    expected = reference.ask(good, "What?", decoding=Decoding(max_new_tokens=12))
-    asked = [Asked(reference, "What?", one) for one in (good, misfit, good)]
+    expected = saved_vipe.ask(good, "What?", decoding=Decoding(max_new_tokens=12))
+    asked = [Asked(saved_vipe, "What?", one) for one in (good, misfit, good)]
     for one in asked:
         engine.submit(one.question)
     assert asked[0].answer()[0] == asked[2].answer()[0] == expected
@@ -109,44 +109,44 @@ def test_one_s_fault_is_not_another_s(engine: Engine, reference: ViPE) -> None:
 
 
 def test_a_step_that_fails_is_the_end_of_its_answers_alone(
-    engine: Engine, reference: ViPE, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, saved_vipe: ViPE, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (seen,) = weights(reference, 1)
+    (seen,) = weights(saved_vipe, 1)
 
     def fail() -> list[int]:
         monkeypatch.undo()
         raise RuntimeError("out of memory")
 
     monkeypatch.setattr(engine._batch, "step", fail)
-    failed = Asked(reference, "What?", seen)
+    failed = Asked(saved_vipe, "What?", seen)
     engine.submit(failed.question)
     with pytest.raises(RuntimeError, match="out of memory"):
         failed.answer()
-    after = Asked(reference, "What?", seen)
+    after = Asked(saved_vipe, "What?", seen)
     engine.submit(after.question)
-    expected = reference.ask(seen, "What?", decoding=Decoding(max_new_tokens=12))
+    expected = saved_vipe.ask(seen, "What?", decoding=Decoding(max_new_tokens=12))
     assert after.answer()[0] == expected
 
 
-def test_what_nobody_wants_is_given_up(engine: Engine, reference: ViPE) -> None:
-    (seen,) = weights(reference, 1)
-    long = Asked(reference, "What?", seen, most=10_000)
+def test_what_nobody_wants_is_given_up(engine: Engine, saved_vipe: ViPE) -> None:
+    (seen,) = weights(saved_vipe, 1)
+    long = Asked(saved_vipe, "What?", seen, most=10_000)
     engine.submit(long.question)
     first = long.events.get(timeout=WAIT)
     assert isinstance(first, str)
     long.question.cancelled = True
-    after = Asked(reference, "What?", seen)
+    after = Asked(saved_vipe, "What?", seen)
     engine.submit(after.question)
     after.answer()
     tokens = long.question.tokens
-    again = Asked(reference, "What?", seen)
+    again = Asked(saved_vipe, "What?", seen)
     engine.submit(again.question)
     again.answer()
     assert long.question.tokens == tokens
 
 
-def test_who_finds_no_place_is_told_so(served_folder: Any) -> None:
-    model = ViPE.from_pretrained(served_folder)
+def test_who_finds_no_place_is_told_so(model_folder: Any) -> None:
+    model = ViPE.from_pretrained(model_folder)
     (seen,) = weights(model, 1)
     engine = Engine(model.language_model, model.tokenizer, batch=1, waiting=2)
     asked = [Asked(model, "What?", seen, most=400) for _ in range(3)]

@@ -17,8 +17,8 @@ from vipe.store import Store
 
 
 @pytest.fixture
-def seer(served_folder: Path) -> Seer:
-    return Seer.named(served_folder)
+def seer(model_folder: Path) -> Seer:
+    return Seer.named(model_folder)
 
 
 def see(library: Library, clip: Path, name: str) -> str:
@@ -34,11 +34,11 @@ def see(library: Library, clip: Path, name: str) -> str:
 
 
 def test_what_is_seen_apart_is_what_the_model_sees_itself(
-    seer: Seer, decoder: Decoder, reference: ViPE, clips: list[Path], tmp_path: Path
+    seer: Seer, decoder: Decoder, saved_vipe: ViPE, clips: list[Path], tmp_path: Path
 ) -> None:
     library = Library(Store(tmp_path), seer, decoder, room=10**9)
     key = see(library, clips[0], "holiday.mp4")
-    want, got = reference.see(clips[0]), library.weights(key)
+    want, got = saved_vipe.see(clips[0]), library.weights(key)
     for target in want.targets:
         assert torch.equal(got.A[target], want.A[target])
         assert torch.equal(got.B[target], want.B[target])
