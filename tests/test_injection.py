@@ -74,5 +74,25 @@ def test_heads_must_divide_the_width() -> None:
         InjectionConfig(width=10, heads=2, pools=4)
     with pytest.raises(ValueError, match="width 10 does not divide into 4 pools"):
         InjectionConfig(width=12, heads=2, pools=4, joint=10)
-    with pytest.raises(ValueError, match="moments -1 and places 3 must not be negative"):
+    with pytest.raises(ValueError, match="moments must not be negative, got -1"):
         InjectionConfig(moments=-1)
+
+
+def test_learned_queries_read_the_tokens() -> None:
+    torch.manual_seed(0)
+    injection = InjectionConfig(width=32, heads=4, depth=1, learned_queries=5).build(8).eval()
+    videos = [tiny.tokens(1, count) for count in (3, 9, 12)]
+    queries = injection(VisualTokens.batch(videos))
+    assert queries.values.shape == (3, 5, 32)
+    assert queries.key_bias.eq(0).all(), "every query is there"
+    for i, video in enumerate(videos):
+        assert_close(queries.values[i], injection(video).values[0])
+    assert not torch.allclose(queries.values[0], queries.values[1]), "of the video"
+    queries.values.square().sum().backward()
+    assert injection.resampler is not None
+    assert all(p.grad is not None and p.grad.any() for p in injection.resampler.parameters())
+
+
+def test_learned_queries_are_not_fewer_than_none() -> None:
+    with pytest.raises(ValueError, match="learned_queries must not be negative"):
+        InjectionConfig(learned_queries=-1)

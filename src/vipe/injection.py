@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vipe.gist import Gist, parts_of
-from vipe.layers import SelfBlock, linear, log_size
+from vipe.layers import CrossBlock, SelfBlock, linear, log_size
 from vipe.merging import VisualTokens
 from vipe.positions import PositionEncoding
 
@@ -57,6 +57,9 @@ class InjectionConfig:
         moments: Parts of the time that have a gist of their own.
         places: Rows and columns of parts of the frame that have a gist of their own.
         frequencies: Sine and cosine pairs of each coordinate, each of twice the one before.
+        learned_queries: How many learned queries read the tokens, as the only ones to be handed on
+            (a resampler: Alayrac et al., "Flamingo", NeurIPS 2022); 0 for none, the tokens being
+            the queries.
     """
 
     width: int = 384
@@ -68,6 +71,7 @@ class InjectionConfig:
     moments: int = 4
     places: int = 3
     frequencies: int = 5
+    learned_queries: int = 0
 
     def __post_init__(self) -> None:
         if min(self.width, self.heads) < 1 or self.width % self.heads:
@@ -75,10 +79,9 @@ class InjectionConfig:
         for width in (self.width, self.joint):
             if self.pools < 1 or width < 1 or width % self.pools:
                 raise ValueError(f"width {width} does not divide into {self.pools} pools")
-        if min(self.moments, self.places) < 0:
-            raise ValueError(
-                f"moments {self.moments} and places {self.places} must not be negative"
-            )
+        for name in ("moments", "places", "learned_queries"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
 
     @property
     def gists(self) -> int:
@@ -114,10 +117,16 @@ class Injection(nn.Module):
         self.position = PositionEncoding(config.frequencies, width)
         self.blocks = nn.ModuleList(SelfBlock(width, config.heads) for _ in range(config.depth))
         self.norm_out = nn.LayerNorm(width)
+        self.resampler = (
+            Resampler(config.learned_queries, width, config.heads)
+            if config.learned_queries
+            else None
+        )
 
     def forward(self, tokens: VisualTokens) -> PerceptualQueries:
         """Project the tokens, take their gists, give them positions and put them in context."""
-        values = tokens.features.new_zeros(*tokens.size.shape, self.config.width)
+        count = self.config.learned_queries or tokens.count
+        values = tokens.features.new_zeros(len(tokens), count, self.config.width)
         gists = tokens.features.new_zeros(len(tokens), self.config.gists, self.config.width)
         for rows, part in _of_like_length(tokens):
             patches, key_bias = self.project(self.norm(part.features)), log_size(part.size)
@@ -125,15 +134,43 @@ class Injection(nn.Module):
             x = patches + self.position(part)
             for block in self.blocks:
                 x = block(x, key_bias)
-            x = F.pad(self.norm_out(x), (0, 0, 0, tokens.count - part.count))
-            values = values.index_copy(0, rows, x)
-        return PerceptualQueries(
-            values=values, key_bias=log_size(tokens.size), gists=self.gist.norm(gists)
+            x = self.norm_out(x)
+            if self.resampler is not None:
+                x = self.resampler(x, key_bias)
+            values = values.index_copy(0, rows, F.pad(x, (0, 0, 0, count - x.shape[1])))
+        bias = (
+            log_size(tokens.size) if self.resampler is None else values.new_zeros(values.shape[:2])
         )
+        return PerceptualQueries(values=values, key_bias=bias, gists=self.gist.norm(gists))
 
     def gists(self, tokens: VisualTokens) -> Float[Tensor, "b g d"]:
         """Return the queries' gists alone, which takes little."""
         return self.gist(self.project(self.norm(tokens.features)), tokens)
+
+
+class Resampler(nn.Module):
+    """Tokens → a fixed number of queries, which are learned and read them in two blocks.
+
+    Args:
+        count: Queries.
+        width: d.
+        heads: Attention heads.
+    """
+
+    def __init__(self, count: int, width: int, heads: int) -> None:
+        super().__init__()
+        self.queries = nn.Parameter(torch.randn(count, width))
+        self.blocks = nn.ModuleList(CrossBlock(width, heads) for _ in range(2))
+        self.norm = nn.LayerNorm(width)
+
+    def forward(
+        self, tokens: Float[Tensor, "b m d"], key_bias: Float[Tensor, "b m"]
+    ) -> Float[Tensor, "b q d"]:
+        """Read the tokens, as often as they have patches."""
+        x = self.queries.expand(len(tokens), -1, -1)
+        for block in self.blocks:
+            x = block(x, tokens, key_bias)
+        return self.norm(x)
 
 
 def _of_like_length(tokens: VisualTokens) -> Iterator[tuple[Tensor, VisualTokens]]:

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from vipe.clip_baselines import keep_frames, pool_places
 from vipe.visual_tokens import VisualTokens, flat_rows
 
 __all__ = [
@@ -39,12 +41,16 @@ class MergeConfig:
         budget: The largest number of tokens that leaves, whatever the video's length.
         locality: Subtracted from the similarity of two patches for each frame width between
             them, so that what moves is not merged with where it was.
+        within: How a clip's patches become fewer: "matching" is the hierarchical merge; "frames"
+            and "pooling" are what it is compared with (`vipe.clip_baselines`). Clips merge up the
+            tree in the same way.
     """
 
     merge_ratio: float = 0.5
     frames_per_clip: int = 8
     budget: int = 512
     locality: float = 0.5
+    within: Literal["matching", "frames", "pooling"] = "matching"
 
     def __post_init__(self) -> None:
         if not 0 <= self.merge_ratio < 1:
@@ -133,11 +139,15 @@ def merge_clip(
 ) -> VisualTokens:
     """Merge the patches of one clip: within each frame, then across its frames.
 
-    Both steps keep the same share, so that together they keep `1 - merge_ratio` of the patches.
+    Both steps keep the same share, so that together they keep `1 - merge_ratio` of the patches. A
+    config may say another way to as many tokens.
     """
     b, t, n, c = features.shape
     keep = 1 - config.merge_ratio
     total = max(1, min(config.budget, round(keep * t * n)))
+    if config.within != "matching":
+        plain = keep_frames if config.within == "frames" else pool_places
+        return plain(features, position, duration, total)
     per_frame = min(n, max(1, math.ceil((keep**0.5 if t > 1 else keep) * n)))
     within = VisualTokens(
         features=features.reshape(b * t, n, c),

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, get_args
@@ -100,15 +100,36 @@ def _config(folder: Path, values: dict[str, Any]) -> ViPEConfig:
         raise ModelError(f"{folder / CONFIG}: {error}") from error
 
 
-def load_weights(name: str | os.PathLike[str], config: ViPEConfig, module: nn.Module) -> None:
+def load_weights(
+    name: str | os.PathLike[str],
+    config: ViPEConfig,
+    module: nn.Module,
+    only: Sequence[str] = (),
+) -> None:
     """Load a model folder's weights into injection and perception.
 
+    Args:
+        name: The model, as `resolve_folder` finds it.
+        config: The module's.
+        module: Injection and perception, or the trained part of a twin.
+        only: Names of parts, such as "injection" or "perception.binding.recognise": what `module`
+            has of them is loaded, and all else left as it is. Everything by default.
+
     Raises:
-        ModelError: There is no such model, it is damaged, or does not fit the config.
+        ModelError: There is no such model, it is damaged, has none of the parts, or does not fit
+            the config.
     """
     path = resolve_folder(name) / WEIGHTS
     try:
-        module.load_state_dict(load_file(path))
+        state = load_file(path)
+        if only:
+            parts = tuple(f"{part}." for part in only)
+            state = {key: value for key, value in state.items() if key.startswith(parts)}
+            own = module.state_dict()
+            state = {key: value for key, value in state.items() if key in own}
+            if not state:
+                raise ModelError(f"{path}: has no {' or '.join(only)} that the model needs")
+        module.load_state_dict(state, strict=not only)
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path}: damaged weights: {' '.join(str(error).split())}") from error
     except RuntimeError as error:

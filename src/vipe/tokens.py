@@ -68,7 +68,7 @@ class VideoToTokens(nn.Module):
 
     def forward(self, tokens: VisualTokens) -> SoftTokens:
         """Return the visual tokens of some videos."""
-        return SoftTokens(values=self.projector(tokens), present=tokens.size > 0)
+        return self.projector(tokens)
 
 
 class Projector(nn.Module):
@@ -94,13 +94,16 @@ class Projector(nn.Module):
             PositionEncoding(config.injection.frequencies, inputs) if reads == "merged" else None
         )
 
-    def forward(self, tokens: VisualTokens) -> Float[Tensor, "b m e"]:
+    def forward(self, tokens: VisualTokens) -> SoftTokens:
         """Project the tokens; those of padding are of no meaning."""
-        x = tokens.features if self.injection is None else self.injection(tokens).values
+        x, present = tokens.features, tokens.size > 0
+        if self.injection is not None:
+            queries = self.injection(tokens)
+            x, present = queries.values, queries.key_bias.isfinite()
         x = self.norm(x)
         if self.position is not None:
             x = x + self.position(tokens)
-        return self.project(x)
+        return SoftTokens(values=self.project(x), present=present)
 
 
 def every_patch(

@@ -231,6 +231,20 @@ def test_a_run_can_start_from_a_model(make: Any) -> None:
         loop.build(make("third", start="nowhere"), Watching())
 
 
+def test_a_run_can_start_from_a_part_of_a_model(make: Any) -> None:
+    folder = train(make("first"), Watching())
+    saved = load_file(folder / "model.safetensors")
+    run = loop.build(
+        make("second", start=str(folder), start_only=["injection"], seed=5), Watching()
+    )
+    same = {
+        name.split(".")[0]: torch.equal(value, saved[name].to(value.dtype))
+        for name, value in run.module.state_dict().items()
+        if name in ("injection.project.0.weight", "perception.slots")
+    }
+    assert same == {"injection": True, "perception": False}
+
+
 def test_a_source_that_is_not_there_is_named(make: Any, tmp_path: Path) -> None:
     source = {"kind": "photographs", "tars": "absent-*.tar"}
     with pytest.raises(RecipeError, match=r"absent-\*\.tar: no such files"):

@@ -240,6 +240,9 @@ class Recipe(_Part):
         reads: What becomes a token of the twin's.
         model: The model's config, as in a model folder's `config.json`.
         start: A model folder whose weights are the start, or "default"; None starts afresh.
+        start_only: Which parts of `start` are taken ("injection", "perception.static_lora"), as far
+            as the model has them; all else starts afresh. Everything by default, which then has to
+            fit.
         data: Folder below which sources lie; relative to where the command runs.
         cache: Where the encoder's features are kept; None for the user's cache.
         runs: Where the run's folder is made.
@@ -263,6 +266,7 @@ class Recipe(_Part):
     reads: Reads = "merged"
     model: dict[str, Any] = {}
     start: str | None = None
+    start_only: tuple[str, ...] = ()
     data: Path = Path("data")
     cache: Path | None = None
     runs: Path = Path("runs")

@@ -207,7 +207,7 @@ def _method(recipe: Recipe, model: PreTrainedModel, channels: int, batches: Batc
     else:
         module = VideoToWeights(config, channels=channels, language_model=model)
     if recipe.start is not None:
-        load_weights(recipe.start, config, module)
+        load_weights(recipe.start, config, module, recipe.start_only)
     targets = list(all_targets(model, config.perception))
 
     def language() -> TrainingLanguageModel:
