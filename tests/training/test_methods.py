@@ -23,7 +23,8 @@ from vipe.training.language import TrainingLanguageModel
 from vipe.training.loop import train
 from vipe.training.methods import Method, ReadsTokens
 from vipe.training.packing import Packer, Turn
-from vipe.training.recipe import Recipe, load_recipe
+from vipe.training.recipe import Recipe
+from vipe.training.recipe_files import load_recipe
 from vipe.twin import SoftPrompt, TokenTwin
 
 READS: tuple[Reads, ...] = get_args(Reads)

@@ -1,8 +1,4 @@
-"""Training, the recipe: one YAML file says all of a run.
-
-Values can be overridden by `KEY=VALUE` with dotted keys: `optimizer.steps=100`,
-`sources.0.clips=8`.
-"""
+"""Training, the recipe: one YAML file says all of a run (`vipe.training.recipe_files` reads it)."""
 
 from __future__ import annotations
 
@@ -10,12 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from vipe.config import ViPEConfig, first_problem
+from vipe.config import ViPEConfig
 from vipe.data.clip import ClipSource
-from vipe.errors import ModelError, RecipeError
+from vipe.errors import RecipeError
 from vipe.tokens import Reads
 
 
@@ -304,36 +299,6 @@ class Recipe(_Part):
         return self.runs / self.name
 
 
-def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a recipe.
-
-    Args:
-        path: The YAML file.
-        overrides: `key=value` with dotted keys; values are YAML.
-
-    Raises:
-        RecipeError: No such file, not YAML, an unknown key, or a value that does not fit.
-    """
-    if not path.is_file():
-        raise RecipeError(f"{path}: no such recipe")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise RecipeError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict):
-        raise RecipeError(f"{path}: a recipe is a mapping of keys to values")
-    for override in overrides:
-        _override(values, override)
-    try:
-        recipe = Recipe.model_validate(values)
-        _ = recipe.config
-    except ValidationError as error:
-        raise RecipeError(f"{path}: {first_problem(error)}") from error
-    except ModelError as error:
-        raise RecipeError(f"{path}: {error}") from error
-    return recipe
-
-
 def matching(data: Path, pattern: str) -> list[Path]:
     """Return the files below `data` that match, sorted.
 
@@ -344,17 +309,3 @@ def matching(data: Path, pattern: str) -> list[Path]:
     if not found:
         raise RecipeError(f"{data / pattern}: no such files")
     return found
-
-
-def _override(values: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    if not equals:
-        raise RecipeError(f"{override!r}: an override is KEY=VALUE")
-    *parents, last = key.split(".")
-    place: Any = values
-    try:
-        for parent in parents:
-            place = place[int(parent)] if isinstance(place, list) else place.setdefault(parent, {})
-        place[int(last) if isinstance(place, list) else last] = yaml.safe_load(text)
-    except (ValueError, IndexError, TypeError, AttributeError, yaml.YAMLError) as error:
-        raise RecipeError(f"{override!r}: the recipe has no such place") from error
