@@ -18,7 +18,7 @@ from vipe.errors import RecipeError
 from vipe.merging import VisualTokens
 from vipe.targets import find_targets
 from vipe.tokens import Reads, SoftTokens
-from vipe.training import loop, recipe
+from vipe.training import loop, sources
 from vipe.training.language import TrainingLanguageModel
 from vipe.training.loop import train
 from vipe.training.methods import Method, ReadsTokens
@@ -37,7 +37,7 @@ TURNS = [
 @pytest.fixture(autouse=True)
 def colours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        recipe.Scenes, "build", lambda self, data, **_: tiny.ColourClips(list(tiny.COLOURS)[:4])
+        sources.Scenes, "build", lambda self, data, **_: tiny.ColourClips(list(tiny.COLOURS)[:4])
     )
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from vipe.config import ViPEConfig
-from vipe.errors import RecipeError
-from vipe.training.recipe import Photographs, Recipe, Scenes, matching
+from vipe.training.recipe import Recipe
 from vipe.training.recipe_files import load_recipe
+from vipe.training.sources import Photographs, Scenes
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("**/*.yaml"))
 
@@ -59,24 +59,7 @@ def test_what_is_left_out_has_its_default(recipe: Path) -> None:
     assert (loaded.precision, loaded.compile) == ("float32", False)
 
 
-def test_files_are_found_below_the_data_folder(tmp_path: Path) -> None:
-    for name in ("b.tar", "a.tar", "c.txt"):
-        (tmp_path / name).touch()
-    assert [path.name for path in matching(tmp_path, "*.tar")] == ["a.tar", "b.tar"]
-    with pytest.raises(RecipeError, match=r"\*\.zip: no such files"):
-        matching(tmp_path, "*.zip")
-    with pytest.raises(RecipeError, match=r"train-\*\.tar: no such files"):
-        Photographs(tars="train-*.tar").build(tmp_path)
-
-
 def test_a_recipe_does_not_change(recipe: Path) -> None:
     loaded: Recipe = load_recipe(recipe)
     with pytest.raises(ValueError, match="frozen"):
         loaded.name = "other"  # type: ignore[misc]
-
-
-def test_scenes_are_a_source(tmp_path: Path) -> None:
-    source = Scenes(first_seed=3, count=4).build(tmp_path)
-    assert len(source) == 4
-    assert source.clip(0).questions
-    assert source.clip(0).shots[0].key in source.keys()  # noqa: SIM118

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from vipe.errors import RecipeError
-from vipe.training.recipe import Photographs, SceneJoins, Scenes
 from vipe.training.recipe_files import load_recipe
+from vipe.training.sources import Photographs, SceneJoins, Scenes
 
 SMALL = """
 name: small
