@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from vipe import ViPE
-from vipe.training.recipe import load_recipe
+from vipe.training.recipe_files import load_recipe
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

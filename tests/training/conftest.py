@@ -9,14 +9,14 @@ import pytest
 
 import tiny
 from vipe import ViPEConfig
-from vipe.training import loop, recipe
+from vipe.training import loop, sources
 from vipe.training.recipe import Recipe
 from vipe.training.run import Run
 
 
 @pytest.fixture
 def run(tiny_config: ViPEConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setattr(recipe.Scenes, "build", lambda *_, **__: tiny.ColourClips())
+    monkeypatch.setattr(sources.Scenes, "build", lambda *_, **__: tiny.ColourClips())
     values: dict[str, Any] = {
         "name": "run",
         "model": tiny_config.to_dict(),

@@ -19,7 +19,7 @@ if __name__ == "__main__":  # before what it checks is imported
 import torch
 
 import tiny
-from vipe.training import loop, recipe
+from vipe.training import loop, sources
 from vipe.training.recipe import Recipe
 
 
@@ -35,7 +35,7 @@ def go(values: dict[str, Any], stop_before: int | None = None) -> None:
     with (
         mock.patch.object(loop, "train_step", train_step),
         mock.patch.object(loop.RunLog, "plot"),  # half of a tiny run's time
-        mock.patch.object(recipe.Scenes, "build", return_value=tiny.ColourClips()),
+        mock.patch.object(sources.Scenes, "build", return_value=tiny.ColourClips()),
     ):
         try:
             torch.set_num_threads(1)  # as torchrun does

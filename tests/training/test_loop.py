@@ -19,7 +19,7 @@ import media
 import tiny
 from vipe import ViPE, ViPEConfig
 from vipe.errors import ModelError, RecipeError
-from vipe.training import loop, recipe
+from vipe.training import loop, sources
 from vipe.training.held_out import _exact
 from vipe.training.log import RunLog
 from vipe.training.loop import train
@@ -54,7 +54,7 @@ class Watching:
 def colours(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sources of scenes are plain colours: `count` of them, from `first_seed` on."""
     monkeypatch.setattr(
-        recipe.Scenes,
+        sources.Scenes,
         "build",
         lambda self, data, **_: tiny.ColourClips(
             list(tiny.COLOURS)[self.first_seed : self.first_seed + self.count]

@@ -18,12 +18,13 @@ from vipe.errors import RecipeError
 from vipe.merging import VisualTokens
 from vipe.targets import find_targets
 from vipe.tokens import Reads, SoftTokens
-from vipe.training import loop, recipe
+from vipe.training import loop, sources
 from vipe.training.language import TrainingLanguageModel
 from vipe.training.loop import train
 from vipe.training.methods import Method, ReadsTokens
 from vipe.training.packing import Packer, Turn
-from vipe.training.recipe import Recipe, load_recipe
+from vipe.training.recipe import Recipe
+from vipe.training.recipe_files import load_recipe
 from vipe.twin import SoftPrompt, TokenTwin
 
 READS: tuple[Reads, ...] = get_args(Reads)
@@ -36,7 +37,7 @@ TURNS = [
 @pytest.fixture(autouse=True)
 def colours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        recipe.Scenes, "build", lambda self, data, **_: tiny.ColourClips(list(tiny.COLOURS)[:4])
+        sources.Scenes, "build", lambda self, data, **_: tiny.ColourClips(list(tiny.COLOURS)[:4])
     )
 
 

@@ -23,7 +23,7 @@ from torch.testing import assert_close
 
 import tiny
 from vipe import ViPEConfig
-from vipe.training import loop, recipe
+from vipe.training import loop, sources
 from vipe.training.log import RunLog
 from vipe.training.processes import Processes
 from vipe.training.recipe import Recipe
@@ -186,7 +186,7 @@ def shapes(value: Any) -> Any:
 def test_micro_batches_give_the_gradient_of_their_mean(
     tiny_config: ViPEConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recipe.Scenes, "build", lambda *_, **__: tiny.ColourClips())
+    monkeypatch.setattr(sources.Scenes, "build", lambda *_, **__: tiny.ColourClips())
     monkeypatch.setattr(torch.optim.AdamW, "step", lambda self: None)
     monkeypatch.setattr(torch.optim.AdamW, "zero_grad", lambda self, **_: None)
 

@@ -13,7 +13,8 @@ from vipe import ViPE, ViPEConfig
 from vipe.loading import load_model
 from vipe.training.log import RunLog
 from vipe.training.loop import train
-from vipe.training.recipe import Recipe, load_recipe
+from vipe.training.recipe import Recipe
+from vipe.training.recipe_files import load_recipe
 from vipe.twin import TokenTwin
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("**/*.yaml"))

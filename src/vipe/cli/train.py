@@ -35,7 +35,7 @@ def train(
         logging.getLogger("vipe").setLevel(logging.ERROR)
     with progress(shown=first) as bar:
         bar.show("reading the recipe")
-        from vipe.training.recipe import load_recipe
+        from vipe.training.recipe_files import load_recipe
 
         loaded = load_recipe(recipe, overrides or [])
         bar.show("loading the model")

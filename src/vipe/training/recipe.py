@@ -1,151 +1,20 @@
-"""Training, the recipe: one YAML file says all of a run.
-
-Values can be overridden by `KEY=VALUE` with dotted keys: `optimizer.steps=100`,
-`sources.0.clips=8`.
-"""
+"""Training, the recipe: one YAML file says all of a run (`vipe.training.recipe_files` reads it)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from vipe.config import ViPEConfig, first_problem
-from vipe.data.clip import ClipSource
-from vipe.errors import ModelError, RecipeError
+from vipe.config import ViPEConfig
 from vipe.tokens import Reads
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+from vipe.training.sources import Part, Source
 
 MergeRatios = Annotated[tuple[Annotated[float, Field(ge=0, lt=1)], ...], Field(min_length=1)]
 
-SceneKind = Literal["still", "move", "change", "pair", "several", "copies", "sequence"]
 
-
-class Scenes(_Part):
-    """Generated scenes, by seed, photographs (if any are named) among their backgrounds.
-
-    Attributes:
-        kinds: Only the scenes of these kinds ("still", "move", …); `count` is before the choice.
-        passes: Questions of how many passes are asked of a clip at once.
-    """
-
-    kind: Literal["scenes"] = "scenes"
-    kinds: tuple[SceneKind, ...] | None = None
-    first_seed: int = 0
-    count: int = 5000
-    photographs: str | None = None
-    styles: tuple[str, ...] = ("openmoji", "fluent")
-    passes: int = Field(default=1, ge=1)
-
-    def build(self, data: Path, *, frames: int = 8, size: int = 224) -> ClipSource:
-        """Open the source; paths are relative to the data folder."""
-        from vipe.data.photographs import photograph_images
-        from vipe.data.scene_sampling import scene_kind
-        from vipe.data.scene_source import SceneSource
-
-        seeds: Sequence[int] = range(self.first_seed, self.first_seed + self.count)
-        if self.kinds is not None:
-            seeds = [seed for seed in seeds if scene_kind(seed) in self.kinds]
-        if self.photographs is None:
-            return SceneSource(seeds, size=size, styles=self.styles, passes=self.passes)
-        tars = matching(data, self.photographs)
-        name = Path(self.photographs).parent.name + "-" + Path(self.photographs).stem.rstrip("-*")
-        return SceneSource(
-            seeds,
-            size=size,
-            styles=self.styles,
-            photographs=photograph_images(tars),
-            photographs_name=name,
-            passes=self.passes,
-        )
-
-
-class SceneJoins(Scenes):
-    """Scenes of one picture each, shown one after another; the same seeds as `Scenes`."""
-
-    kind: Literal["scene_joins"] = "scene_joins"  # type: ignore[assignment]
-    clips: int = 5000
-
-    def build(self, data: Path, *, frames: int = 8, size: int = 224) -> ClipSource:
-        """Open the source; paths are relative to the data folder."""
-        from vipe.data.scene_joins import SceneJoins as Source
-
-        return Source(super().build(data, size=size), self.clips)  # type: ignore[arg-type]
-
-
-class Photographs(_Part):
-    """Captioned photographs as clips."""
-
-    kind: Literal["photographs"] = "photographs"
-    tars: str
-    moving: float = 0.25
-    sequences: float = 0.2
-    captions: int = Field(default=1, ge=1)
-    seed: int = 0
-
-    def build(self, data: Path, *, frames: int = 8, size: int = 224) -> ClipSource:
-        """Open the source; paths are relative to the data folder."""
-        from vipe.data.photographs import PhotographSource
-
-        return PhotographSource(
-            matching(data, self.tars),
-            seed=self.seed,
-            size=size,
-            moving=self.moving,
-            sequences=self.sequences,
-            captions=self.captions,
-        )
-
-
-class Conversations(_Part):
-    """Videos and pictures with conversations (LLaVA's JSON) or questions (JSONL).
-
-    Attributes:
-        files: The JSON or JSONL files.
-        folder: Where what they show lies; each file's own folder unless given.
-    """
-
-    kind: Literal["conversations"] = "conversations"
-    files: str
-    folder: str | None = None
-
-    def build(self, data: Path, *, frames: int = 8, size: int = 224) -> ClipSource:
-        """Open the source; paths are relative to the data folder."""
-        from vipe.data.conversations import read_conversations
-        from vipe.data.records import RecordSource
-
-        folder = None if self.folder is None else data / self.folder
-        records = read_conversations(matching(data, self.files), folder)
-        return RecordSource(records, frames=frames, size=size)
-
-
-class WebDataset(_Part):
-    """Videos and pictures in WebDataset tars, with captions, questions or conversations."""
-
-    kind: Literal["webdataset"] = "webdataset"
-    tars: str
-
-    def build(self, data: Path, *, frames: int = 8, size: int = 224) -> ClipSource:
-        """Open the source; paths are relative to the data folder."""
-        from vipe.data.records import RecordSource
-        from vipe.data.webdataset import read_tars
-
-        return RecordSource(read_tars(matching(data, self.tars)), frames=frames, size=size)
-
-
-Source = Annotated[
-    Scenes | SceneJoins | Photographs | Conversations | WebDataset, Field(discriminator="kind")
-]
-
-
-class Share(_Part):
+class Share(Part):
     """A source, and how many clips of every batch are its own.
 
     Attributes:
@@ -161,7 +30,7 @@ class Share(_Part):
     source: Source
 
 
-class Optimizer(_Part):
+class Optimizer(Part):
     """AdamW (Loshchilov and Hutter, ICLR 2019) with warm-up, then a cosine down to `final`.
 
     Attributes:
@@ -184,7 +53,7 @@ class Optimizer(_Part):
     clip: float = Field(default=1.0, gt=0)
 
 
-class Alignment(_Part):
+class Alignment(Part):
     """The alignment losses (`vipe.training.alignment`), which come before the language model.
 
     Attributes:
@@ -221,15 +90,15 @@ class Alignment(_Part):
         return self.steps > 0 or self.weight > 0
 
 
-class Evaluation(_Part):
+class Evaluation(Part):
     """What is held out, and how often it is looked at."""
 
     every: int = Field(default=200, ge=1)
     clips: int = Field(default=96, ge=1)
-    sources: dict[str, Source] = {}
+    sources: dict[str, Source] = Field(default_factory=dict)
 
 
-class Recipe(_Part):
+class Recipe(Part):
     """One training run.
 
     Attributes:
@@ -264,7 +133,7 @@ class Recipe(_Part):
     name: str
     method: Literal["vipe", "tokens"] = "vipe"
     reads: Reads = "merged"
-    model: dict[str, Any] = {}
+    model: dict[str, Any] = Field(default_factory=dict)
     start: str | None = None
     start_only: tuple[str, ...] = ()
     data: Path = Path("data")
@@ -306,59 +175,3 @@ class Recipe(_Part):
     def folder(self) -> Path:
         """Where the run writes."""
         return self.runs / self.name
-
-
-def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a recipe.
-
-    Args:
-        path: The YAML file.
-        overrides: `key=value` with dotted keys; values are YAML.
-
-    Raises:
-        RecipeError: No such file, not YAML, an unknown key, or a value that does not fit.
-    """
-    if not path.is_file():
-        raise RecipeError(f"{path}: no such recipe")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise RecipeError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict):
-        raise RecipeError(f"{path}: a recipe is a mapping of keys to values")
-    for override in overrides:
-        _override(values, override)
-    try:
-        recipe = Recipe.model_validate(values)
-        _ = recipe.config
-    except ValidationError as error:
-        raise RecipeError(f"{path}: {first_problem(error)}") from error
-    except ModelError as error:
-        raise RecipeError(f"{path}: {error}") from error
-    return recipe
-
-
-def matching(data: Path, pattern: str) -> list[Path]:
-    """Return the files below `data` that match, sorted.
-
-    Raises:
-        RecipeError: None does.
-    """
-    found = sorted(data.glob(pattern))
-    if not found:
-        raise RecipeError(f"{data / pattern}: no such files")
-    return found
-
-
-def _override(values: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    if not equals:
-        raise RecipeError(f"{override!r}: an override is KEY=VALUE")
-    *parents, last = key.split(".")
-    place: Any = values
-    try:
-        for parent in parents:
-            place = place[int(parent)] if isinstance(place, list) else place.setdefault(parent, {})
-        place[int(last) if isinstance(place, list) else last] = yaml.safe_load(text)
-    except (ValueError, IndexError, TypeError, AttributeError, yaml.YAMLError) as error:
-        raise RecipeError(f"{override!r}: the recipe has no such place") from error

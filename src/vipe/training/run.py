@@ -29,8 +29,9 @@ from vipe.training.methods import Method, ReadsTokens, WritesWeights
 from vipe.training.optimizer import make_optimizer
 from vipe.training.packing import Packer
 from vipe.training.processes import Processes
-from vipe.training.recipe import Recipe, Source
+from vipe.training.recipe import Recipe
 from vipe.training.shards import whole
+from vipe.training.sources import Source
 from vipe.vision import VideoToWeights
 
 if TYPE_CHECKING:

@@ -1,0 +1,150 @@
+"""Training, the sources that a recipe names: each opens as a `ClipSource` (`vipe.data.clip`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from vipe.data.clip import ClipSource
+from vipe.errors import RecipeError
+
+
+class Part(BaseModel):
+    """A part of a recipe: what it does not know is an error, and it does not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+SceneKind = Literal["still", "move", "change", "pair", "several", "copies", "sequence"]
+
+
+class Scenes(Part):
+    """Generated scenes, by seed, photographs (if any are named) among their backgrounds.
+
+    Attributes:
+        kinds: Only the scenes of these kinds ("still", "move", …); `count` is before the choice.
+        passes: Questions of how many passes are asked of a clip at once.
+    """
+
+    kind: Literal["scenes"] = "scenes"
+    kinds: tuple[SceneKind, ...] | None = None
+    first_seed: int = 0
+    count: int = 5000
+    photographs: str | None = None
+    styles: tuple[str, ...] = ("openmoji", "fluent")
+    passes: int = Field(default=1, ge=1)
+
+    def build(self, data: Path, *, frames: int = 8, size: int = 224) -> ClipSource:
+        """Open the source; paths are relative to the data folder."""
+        from vipe.data.photographs import photograph_images
+        from vipe.data.scene_sampling import scene_kind
+        from vipe.data.scene_source import SceneSource
+
+        seeds: Sequence[int] = range(self.first_seed, self.first_seed + self.count)
+        if self.kinds is not None:
+            seeds = [seed for seed in seeds if scene_kind(seed) in self.kinds]
+        if self.photographs is None:
+            return SceneSource(seeds, size=size, styles=self.styles, passes=self.passes)
+        tars = matching(data, self.photographs)
+        name = Path(self.photographs).parent.name + "-" + Path(self.photographs).stem.rstrip("-*")
+        return SceneSource(
+            seeds,
+            size=size,
+            styles=self.styles,
+            photographs=photograph_images(tars),
+            photographs_name=name,
+            passes=self.passes,
+        )
+
+
+class SceneJoins(Scenes):
+    """Scenes of one picture each, shown one after another; the same seeds as `Scenes`."""
+
+    kind: Literal["scene_joins"] = "scene_joins"  # type: ignore[assignment]
+    clips: int = 5000
+
+    def build(self, data: Path, *, frames: int = 8, size: int = 224) -> ClipSource:
+        """Open the source; paths are relative to the data folder."""
+        from vipe.data.scene_joins import SceneJoins as Source
+
+        return Source(super().build(data, size=size), self.clips)  # type: ignore[arg-type]
+
+
+class Photographs(Part):
+    """Captioned photographs as clips."""
+
+    kind: Literal["photographs"] = "photographs"
+    tars: str
+    moving: float = 0.25
+    sequences: float = 0.2
+    captions: int = Field(default=1, ge=1)
+    seed: int = 0
+
+    def build(self, data: Path, *, frames: int = 8, size: int = 224) -> ClipSource:
+        """Open the source; paths are relative to the data folder."""
+        from vipe.data.photographs import PhotographSource
+
+        return PhotographSource(
+            matching(data, self.tars),
+            seed=self.seed,
+            size=size,
+            moving=self.moving,
+            sequences=self.sequences,
+            captions=self.captions,
+        )
+
+
+class Conversations(Part):
+    """Videos and pictures with conversations (LLaVA's JSON) or questions (JSONL).
+
+    Attributes:
+        files: The JSON or JSONL files.
+        folder: Where what they show lies; each file's own folder unless given.
+    """
+
+    kind: Literal["conversations"] = "conversations"
+    files: str
+    folder: str | None = None
+
+    def build(self, data: Path, *, frames: int = 8, size: int = 224) -> ClipSource:
+        """Open the source; paths are relative to the data folder."""
+        from vipe.data.conversations import read_conversations
+        from vipe.data.records import RecordSource
+
+        folder = None if self.folder is None else data / self.folder
+        records = read_conversations(matching(data, self.files), folder)
+        return RecordSource(records, frames=frames, size=size)
+
+
+class WebDataset(Part):
+    """Videos and pictures in WebDataset tars, with captions, questions or conversations."""
+
+    kind: Literal["webdataset"] = "webdataset"
+    tars: str
+
+    def build(self, data: Path, *, frames: int = 8, size: int = 224) -> ClipSource:
+        """Open the source; paths are relative to the data folder."""
+        from vipe.data.records import RecordSource
+        from vipe.data.webdataset import read_tars
+
+        return RecordSource(read_tars(matching(data, self.tars)), frames=frames, size=size)
+
+
+Source = Annotated[
+    Scenes | SceneJoins | Photographs | Conversations | WebDataset, Field(discriminator="kind")
+]
+
+
+def matching(data: Path, pattern: str) -> list[Path]:
+    """Return the files below `data` that match, sorted.
+
+    Raises:
+        RecipeError: None does.
+    """
+    found = sorted(data.glob(pattern))
+    if not found:
+        raise RecipeError(f"{data / pattern}: no such files")
+    return found
