@@ -53,14 +53,17 @@ def test_there_and_back_rounded_to_bfloat16(tmp_path: Path) -> None:
 def test_parts_alone_are_loaded_as_far_as_the_model_has_them(folder: Path) -> None:
     loaded = nn.Sequential(nn.Linear(4, 5), nn.LayerNorm(7))
     before = {name: value.clone() for name, value in loaded.state_dict().items()}
-    load_weights(folder, CONFIG, loaded, only=["0", "2"])
+    renamed = nn.ModuleDict({"there": nn.Linear(4, 5)})
+    load_weights(folder, CONFIG, renamed, only={"0": "there"})
+    load_weights(folder, CONFIG, loaded, only={"0": "0", "2": "2"})
     after = loaded.state_dict()
     assert not torch.equal(after["0.weight"], before["0.weight"])
+    assert torch.equal(after["0.weight"], renamed.state_dict()["there.weight"])
     assert torch.equal(after["1.weight"], before["1.weight"])
     with pytest.raises(ModelError, match=r"model\.safetensors: has no 3 or 10 that the model"):
-        load_weights(folder, CONFIG, loaded, only=["3", "10"])
+        load_weights(folder, CONFIG, loaded, only={"3": "3", "10": "10"})
     with pytest.raises(ModelError, match="does not fit its model's config"):
-        load_weights(folder, CONFIG, loaded, only=["1"])
+        load_weights(folder, CONFIG, loaded, only={"1": "1"})
 
 
 def test_a_failed_save_leaves_the_folder_as_it_was(

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any, get_args
@@ -104,7 +104,7 @@ def load_weights(
     name: str | os.PathLike[str],
     config: ViPEConfig,
     module: nn.Module,
-    only: Sequence[str] = (),
+    only: Mapping[str, str] | None = None,
 ) -> None:
     """Load a model folder's weights into injection and perception.
 
@@ -112,8 +112,8 @@ def load_weights(
         name: The model, as `resolve_folder` finds it.
         config: The module's.
         module: Injection and perception, or the trained part of a twin.
-        only: Names of parts, such as "injection" or "perception.binding.recognise": what `module`
-            has of them is loaded, and all else left as it is. Everything by default.
+        only: Names of parts of it, such as "injection", and what they are called in `module`: what
+            that has of them is loaded, and all else left as it is. Everything by default.
 
     Raises:
         ModelError: There is no such model, it is damaged, has none of the parts, or does not fit
@@ -123,10 +123,13 @@ def load_weights(
     try:
         state = load_file(path)
         if only:
-            parts = tuple(f"{part}." for part in only)
-            state = {key: value for key, value in state.items() if key.startswith(parts)}
-            own = module.state_dict()
-            state = {key: value for key, value in state.items() if key in own}
+            state = {
+                own + key.removeprefix(part): value
+                for part, own in only.items()
+                for key, value in state.items()
+                if key.startswith(f"{part}.")
+            }
+            state = {key: state[key] for key in module.state_dict().keys() & state.keys()}
             if not state:
                 raise ModelError(f"{path}: has no {' or '.join(only)} that the model needs")
         module.load_state_dict(state, strict=not only)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from vipe.config import ViPEConfig
 from vipe.tokens import Reads
@@ -110,8 +110,9 @@ class Recipe(Part):
         model: The model's config, as in a model folder's `config.json`.
         start: A model folder whose weights are the start, or "default"; None starts afresh.
         start_only: Which parts of `start` are taken ("injection", "perception.static_lora"), as far
-            as the model has them; all else starts afresh. Everything by default, which then has to
-            fit.
+            as the model has them; all else starts afresh. A mapping says what they are called in
+            the model: {injection: projector.injection} for a twin. Everything by default, which
+            then has to fit.
         data: Folder below which sources lie; relative to where the command runs.
         cache: Where the encoder's features are kept; None for the user's cache.
         runs: Where the run's folder is made.
@@ -135,7 +136,7 @@ class Recipe(Part):
     reads: Reads = "merged"
     model: dict[str, Any] = Field(default_factory=dict)
     start: str | None = None
-    start_only: tuple[str, ...] = ()
+    start_only: dict[str, str] = Field(default_factory=dict)
     data: Path = Path("data")
     cache: Path | None = None
     runs: Path = Path("runs")
@@ -151,6 +152,11 @@ class Recipe(Part):
     accumulate: int = Field(default=1, ge=1)
     shard: bool = False
     seed: int = 0
+
+    @field_validator("start_only", mode="before")
+    @classmethod
+    def _named_alike(cls, value: object) -> object:
+        return {name: name for name in value} if isinstance(value, list | tuple) else value
 
     @model_validator(mode="after")
     def _fits_its_method(self) -> Recipe:
