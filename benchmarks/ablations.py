@@ -25,6 +25,7 @@ from typing import Any
 
 from safetensors import safe_open
 
+from vipe.progress import NoBar, TrainingProgress
 from vipe.training.held_out import evaluate
 from vipe.training.log import RunLog
 from vipe.training.recipe import Recipe
@@ -40,16 +41,6 @@ AT_INFERENCE = {
     "patches averaged": ["model.merging.within=pooling"],
     "at most 64 queries": ["model.merging.budget=64"],
 }
-
-
-class Unwatched:
-    """An observer that says nothing."""
-
-    def encoding(self, done: int, total: int) -> None: ...
-
-    def step(self, step: int, total: int, values: dict[str, float]) -> None: ...
-
-    def evaluated(self, step: int, values: dict[str, float]) -> None: ...
 
 
 def last_look(recipe: Recipe) -> dict[str, float]:
@@ -106,7 +97,9 @@ def other_merges(overrides: list[str]) -> dict[str, dict[str, float]]:
     for name, changes in AT_INFERENCE.items():
         start = [f"start={trained.folder / 'model'}", "start_only=[]"]
         recipe = load_recipe(FOLDER / f"{BASE}.yaml", [*overrides, *start, *changes])
-        found[name] = figures(evaluate(build(recipe, Unwatched()), recipe.optimizer.steps))
+        found[name] = figures(
+            evaluate(build(recipe, TrainingProgress(NoBar())), recipe.optimizer.steps)
+        )
         print(name, found[name], file=sys.stderr)
     return found
 

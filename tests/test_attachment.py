@@ -328,3 +328,13 @@ def test_inputs_of_any_shape_take_an_unbatched_update() -> None:
     for shape in ((), (3,), (2, 3), (2, 1, 3)):
         x, y = torch.randn(*shape, 6), torch.randn(*shape, 5)
         torch.testing.assert_close(low_rank_add(y, x, A, B, 0.5), y + x @ (0.5 * B @ A).T)
+
+
+def test_an_output_of_any_layout_gets_its_update() -> None:
+    x, A, B = torch.randn(2, 5, 6), torch.randn(3, 6), torch.randn(4, 3)
+    output = torch.randn(2, 4, 5).mT
+    expected = output + x @ A.mT @ B.mT
+    for y in (output.clone(), output.contiguous()):
+        for read in (x, x.mT.contiguous().mT):
+            torch.testing.assert_close(low_rank_add(y.clone(), read, A, B, 1.0), expected)
+    assert low_rank_add(output.bfloat16(), x, A, B, 1.0).dtype == torch.bfloat16
