@@ -34,7 +34,7 @@ from vipe.training.run import build
 
 FOLDER = Path(__file__).parents[1] / "recipes" / "ablations"
 FIRST, BASE = "stage-one", "base"
-SCENES = ("name", "presence", "place", "direction", "motion", "order", "count")
+KINDS = ("name", "presence", "direction", "motion", "count")
 AT_INFERENCE = {
     **{f"merge ratio {r}": [f"model.merging.merge_ratio={r}"] for r in (0, 0.3, 0.6, 0.8, 0.9)},
     "half of the frames dropped": ["model.merging.within=frames"],
@@ -76,13 +76,8 @@ def trained_parameters(model: Path) -> int:
 
 def figures(looked: dict[str, float]) -> dict[str, float]:
     """What of a look goes into the table."""
-    kinds = {kind: looked[f"scenes/{kind}"] for kind in SCENES if f"scenes/{kind}" in looked}
-    return {
-        "photographs_loss": looked["photographs/loss"],
-        "scenes_loss": looked["scenes/loss"],
-        "scenes_mean_of_kinds": sum(kinds.values()) / len(kinds),
-        **kinds,
-    }
+    kinds = {kind: looked[f"scenes/{kind}"] for kind in KINDS}
+    return {"loss": looked["scenes/loss"], "mean": sum(kinds.values()) / len(kinds), **kinds}
 
 
 def meaning(path: Path) -> str:
@@ -106,9 +101,8 @@ def other_merges(overrides: list[str]) -> dict[str, dict[str, float]]:
 
 def table(rows: dict[str, dict[str, Any]]) -> str:
     """The rows in Markdown."""
-    columns = ["photographs_loss", "scenes_loss", "scenes_mean_of_kinds", *SCENES]
-    heads = ["photographs", "scenes", "mean of kinds", *SCENES]
-    lines = [f"| | {' | '.join(heads)} |", "|---" * (len(columns) + 1) + "|"]
+    columns = ("loss", "mean", *KINDS)
+    lines = [f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
     for name, row in rows.items():
         cells = [f"{row[column]:.3f}" if column in row else "" for column in columns]
         lines.append(f"| {row.get('what', name)} | {' | '.join(cells)} |")

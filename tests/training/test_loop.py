@@ -207,6 +207,19 @@ def test_held_out_clips_need_not_divide_into_batches(make: Any, tmp_path: Path) 
     assert list(watching.scores) == [6]
 
 
+def test_what_held_out_clips_are_asked_can_be_chosen(make: Any) -> None:
+    sources = {"colours": {"kind": "scenes", "count": 6}}
+    held_out = {"every": 6, "clips": 6, "sources": sources}
+    asked = {}
+    for rows in (None, ["presence"]):
+        watching = Watching()
+        train(make(f"of {rows}", held_out=held_out | {"rows": rows}), watching)
+        asked[rows is None] = {name.split("/")[1] for name in watching.scores[6]}
+    kinds = {name for name in asked[True] if not name.endswith("loss")}
+    assert len(kinds) > 1
+    assert {name for name in asked[False] if not name.endswith("loss")} == {"presence"}
+
+
 @pytest.mark.parametrize("damage", ["cut", "another model"])
 def test_a_damaged_checkpoint_is_named(make: Any, damage: str) -> None:
     run = make()

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import torch
 
 import media
 import tiny
 from vipe import ViPE, ViPEConfig
 from vipe.loading import load_model
+from vipe.merging import merge_video
+from vipe.tokens import VideoToTokens
 from vipe.training.log import RunLog
 from vipe.training.loop import train
 from vipe.training.recipe import Recipe
 from vipe.training.recipe_files import load_recipe
 from vipe.twin import TokenTwin
+from vipe.vision import VideoToWeights
 
-RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("**/*.yaml"))
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+FOLDER = Path(__file__).parents[2] / "recipes"
+ABLATIONS = sorted(FOLDER.glob("ablations/*.yaml"))
+# The ablations differ in the model alone.
+RECIPES = [*sorted(FOLDER.glob("*.yaml")), FOLDER / "ablations" / "stage-one.yaml"]
 SCENES = 16  # of each source: enough for some of every kind
 
 
@@ -43,6 +54,7 @@ def small(recipe: Recipe, config: ViPEConfig, data: Path, folder: Path) -> Recip
     sources = [share["source"] for share in values["sources"]]
     for source in [*sources, *values["held_out"]["sources"].values()]:
         source |= {name: SCENES for name in ("count", "clips") if name in source}
+        source |= {"things": None} if "things" in source else {}
     stages = {name: min(2, values["alignment"][name]) for name in ("gist_steps", "steps")}
     values["alignment"] |= stages
     values["optimizer"] |= {"steps": sum(stages.values()) + 2, "warmup": 1}
@@ -63,3 +75,29 @@ def test_a_recipe_runs(path: Path, tiny_config: ViPEConfig, data: Path, tmp_path
     assert isinstance(model, ViPE if recipe.method == "vipe" else TokenTwin)
     video = media.video(tmp_path / "any.mp4", frames=8)
     assert isinstance(model.ask(model.see(video), "What is it?"), str)
+
+
+@pytest.mark.parametrize("path", ABLATIONS, ids=lambda path: path.stem)
+def test_an_ablation_is_a_model_that_can_be_built(
+    path: Path, tiny_language_model: PreTrainedModel
+) -> None:
+    recipe = load_recipe(path)
+    config = recipe.config
+    perception = replace(config.perception, static_layers=(0,))
+    if perception.layers is not None:
+        perception = replace(perception, layers=(1,))  # the tiny one has three
+    config = replace(config, perception=perception)
+    tokens = merge_video(*tiny.patches(2, 8, channels=6), config.merging)
+    with torch.no_grad():
+        if recipe.method == "tokens":
+            twin = VideoToTokens(
+                recipe.reads, config, channels=6, language_model=tiny_language_model
+            )
+            assert twin(tokens).present.all()
+            return
+        module = VideoToWeights(config, channels=6, language_model=tiny_language_model)
+        weights = module.eval()(tokens)
+    assert len(weights) == 2
+    assert weights.rank == config.perception.rank
+    decided = {target.rsplit(".", 1)[1] for target in weights.targets}
+    assert decided >= set(config.perception.targets)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from vipe.data.clip import ClipSource
 from vipe.errors import RecipeError
 from vipe.training.sources import Photographs, Scenes, matching
 
@@ -25,3 +26,15 @@ def test_scenes_are_a_source(tmp_path: Path) -> None:
     assert len(source) == 4
     assert source.clip(0).questions
     assert source.clip(0).shots[0].key in source.keys()  # noqa: SIM118
+
+
+def test_scenes_can_be_of_a_few_things(tmp_path: Path) -> None:
+    few = Scenes(count=400, kinds=("still", "move"), things=8).build(tmp_path)
+    every = Scenes(count=400, kinds=("still", "move")).build(tmp_path)
+    assert 0 < len(few) < len(every) / 4
+
+    def shown(source: ClipSource) -> set[str]:
+        return {seen.thing for i in range(len(source)) for seen in source.clip(i).sightings}
+
+    assert len(shown(few)) <= 8 < len(shown(every))
+    assert shown(few) < shown(every)

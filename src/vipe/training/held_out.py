@@ -34,7 +34,8 @@ def evaluate(run: Run, step: int) -> dict[str, float]:
             # No place beyond the last: the features of those before it are all there is.
             places = range(start, min(start + size, run.recipe.held_out.clips))
             clips = [source.clip(i % len(source)) for i in places]
-            batch = batches.collate(clips, random.Random(start), ratio)
+            kinds = [run.recipe.held_out.rows] * len(clips)
+            batch = batches.collate(clips, random.Random(start), ratio, kinds)
             for kind, value in _look(run, batch, step):
                 totals[kind].append(value)
         scores |= {f"{name}/{kind}": sum(values) / len(values) for kind, values in totals.items()}

@@ -91,10 +91,16 @@ class Alignment(Part):
 
 
 class Evaluation(Part):
-    """What is held out, and how often it is looked at."""
+    """What is held out, and how often it is looked at.
+
+    Attributes:
+        clips: Of each source.
+        rows: The kinds of questions that are asked; None for all.
+    """
 
     every: int = Field(default=200, ge=1)
     clips: int = Field(default=96, ge=1)
+    rows: tuple[str, ...] | None = None
     sources: dict[str, Source] = Field(default_factory=dict)
 
 

@@ -26,11 +26,14 @@ class Scenes(Part):
 
     Attributes:
         kinds: Only the scenes of these kinds ("still", "move", …); `count` is before the choice.
+        things: Only scenes whose pictures are all among so many, evenly spread over the table of
+            pictures (`vipe.data.pictures`): for a quick experiment.
         passes: Questions of how many passes are asked of a clip at once.
     """
 
     kind: Literal["scenes"] = "scenes"
     kinds: tuple[SceneKind, ...] | None = None
+    things: int | None = Field(default=None, ge=1)
     first_seed: int = 0
     count: int = 5000
     photographs: str | None = None
@@ -40,12 +43,25 @@ class Scenes(Part):
     def build(self, data: Path, *, frames: int = 8, size: int = 224) -> ClipSource:
         """Open the source; paths are relative to the data folder."""
         from vipe.data.photographs import photograph_images
-        from vipe.data.scene_sampling import scene_kind
+        from vipe.data.pictures import pictures
+        from vipe.data.scene_sampling import sample_scene, scene_kind
         from vipe.data.scene_source import SceneSource
 
         seeds: Sequence[int] = range(self.first_seed, self.first_seed + self.count)
         if self.kinds is not None:
             seeds = [seed for seed in seeds if scene_kind(seed) in self.kinds]
+        if self.things is not None:
+            table = list(pictures())
+            names = {table[i * len(table) // self.things] for i in range(self.things)}
+            over = self.photographs is not None
+            seeds = [
+                seed
+                for seed in seeds
+                if names.issuperset(
+                    actor.name
+                    for actor in sample_scene(seed, self.styles, with_photographs=over).actors
+                )
+            ]
         if self.photographs is None:
             return SceneSource(seeds, size=size, styles=self.styles, passes=self.passes)
         tars = matching(data, self.photographs)
