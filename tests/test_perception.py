@@ -11,7 +11,7 @@ from transformers import LlamaForCausalLM
 import tiny
 from vipe.errors import ModelError
 from vipe.injection import Injection, InjectionConfig, PerceptualQueries
-from vipe.perception import Perception, PerceptionConfig
+from vipe.perception import Factor, Perception, PerceptionConfig
 from vipe.targets import find_targets
 
 ALL = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -158,6 +158,20 @@ def test_a_static_factor_is_shared_by_all_videos(tiny_language_model: LlamaForCa
     target = one.targets[0]
     assert (one.A[target].ndim, one.B[target].ndim) == (2, 3)
     assert (other.A[target].ndim, other.B[target].ndim) == (3, 2)
+
+
+@pytest.mark.parametrize("factor", ["A", "AB"])
+def test_a_decided_a_is_as_large_as_a_drawn_one(
+    tiny_language_model: LlamaForCausalLM, factor: Factor
+) -> None:
+    torch.manual_seed(0)
+    decided = build(tiny_language_model, factor=factor).train()(queries(64))
+    drawn = build(tiny_language_model, factor="B").eval()(queries(1))
+    ratios = [
+        (decided.A[target].std() / drawn.A[target].std()).item()
+        for target in find_targets(tiny_language_model, PerceptionConfig())
+    ]
+    assert 0.8 < sum(ratios) / len(ratios) < 1.25
 
 
 def test_the_update_depends_on_the_video_once_heads_are_not_zero(

@@ -134,6 +134,14 @@ class Perception(nn.Module):
         self.static_lora = StaticLora(
             self.static_targets, rank=config.rank, alpha=config.alpha, language_model=name
         )
+        if self.heads_A is not None:
+            for layer in self.heads_A.children():
+                assert isinstance(layer, nn.Linear)
+                # What it decides is then as large as what `lora_start` draws, of variance 1 / 3 in;
+                # what it reads has variance 2, with the norm's gains.
+                size = layer.out_features // config.rank
+                nn.init.normal_(layer.weight, std=(6 * size * config.width) ** -0.5)
+                nn.init.zeros_(layer.bias)
         self.binding = None
         if self.heads_B is not None:
             for parameter in self.heads_B.parameters():
