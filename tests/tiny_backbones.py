@@ -7,8 +7,14 @@ from typing import Any
 
 import timm
 import torch
+import transformers
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
 from vipe.config import ViPEConfig
 from vipe.encoders import TimmEncoderConfig
@@ -114,3 +120,41 @@ def model(config: ViPEConfig) -> ViPE:
         for parameter in (*perception.heads_B.parameters(), *perception.static_lora.B.parameters()):
             torch.nn.init.normal_(parameter, std=0.2)
     return made
+
+
+def any_language_model(kind: str, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
+    """A random language model of two layers with grouped queries, of any of the usual kinds.
+
+    Args:
+        kind: As transformers names it: "Llama", "Qwen2", …; "Gemma3 with eyes" is the one that is
+            a part of a model which reads pictures too.
+        tokenizer: Its tokenizer.
+    """
+    settings = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "max_position_embeddings": 512,
+        "initializer_range": 0.2,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        if kind == "Gemma3 with eyes":
+            eyes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
+                    "num_attention_heads": 4, "image_size": 28, "patch_size": 14}  # fmt: skip
+            both = transformers.Gemma3Config(
+                text_config=transformers.Gemma3TextConfig(**settings).to_dict(),
+                vision_config=transformers.SiglipVisionConfig(**eyes).to_dict(),
+                tie_word_embeddings=True,
+            )
+            return transformers.Gemma3ForConditionalGeneration(both).eval()
+        name = f"{kind}TextConfig" if kind == "Gemma3" else f"{kind}Config"
+        config = getattr(transformers, name)(**settings)
+        return getattr(transformers, f"{kind}ForCausalLM")(config).eval()

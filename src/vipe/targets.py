@@ -52,10 +52,13 @@ def _find(
     found: dict[str, tuple[int, int]] = {}
     layers: set[int] = set()
     sizes: dict[str, tuple[int, int]] = {}
+    decoder = _decoder(language_model)
     for name, module in language_model.named_modules():
+        if not name.startswith(decoder):
+            continue
         parts = name.split(".")
         numbers = [int(part) for part in parts if part.isdigit()]
-        if not isinstance(module, nn.Linear) or parts[-1] not in names or not numbers:
+        if not is_linear(module) or parts[-1] not in names or not numbers:
             continue
         layers.add(numbers[0])
         if chosen is None or numbers[0] in chosen:
@@ -74,6 +77,24 @@ def _find(
     if absent := sorted(set(chosen or ()) - layers):
         raise ModelError(f"the language model has no layer {absent[0]} to update")
     return found
+
+
+def is_linear(module: nn.Module) -> bool:
+    """Tell a linear layer, also one of a quantising library's own class."""
+    sizes = (getattr(module, "in_features", None), getattr(module, "out_features", None))
+    return all(isinstance(size, int) for size in sizes)
+
+
+def _decoder(language_model: nn.Module) -> str:
+    """Return how the names of its decoder's layers begin.
+
+    A language model may be a part of one that sees or hears (Gemma 3), whose towers have layers of
+    the same names.
+    """
+    get_decoder = getattr(language_model, "get_decoder", None)
+    decoder = get_decoder() if get_decoder is not None else None
+    names = [name for name, module in language_model.named_modules() if module is decoder]
+    return f"{names[0]}." if names and names[0] else ""
 
 
 def kind_of(target: str) -> str:

@@ -6,12 +6,12 @@ from typing import Any, get_args
 
 import pytest
 import torch
-import transformers
 from torch import nn
 from torch.testing import assert_close
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 import tiny
+import tiny_backbones
 from vipe.config import ViPEConfig
 from vipe.injection import InjectionConfig
 from vipe.merging import VisualTokens
@@ -20,28 +20,15 @@ from vipe.training.language import TrainingLanguageModel
 from vipe.training.packing import Packer, Turn
 from vipe.vision import VideoToWeights
 
-MODELS = ("Llama", "Qwen2", "Qwen3", "Mistral", "Gemma")
+MODELS = ("Llama", "Qwen2", "Qwen3", "Mistral", "Gemma", "Gemma2", "Gemma3",
+          "Gemma3 with eyes")  # fmt: skip
 factors = pytest.mark.parametrize("factor", get_args(Factor))
 
 
 @pytest.fixture(params=MODELS)
 def model(request: pytest.FixtureRequest, tiny_tokenizer: PreTrainedTokenizerFast) -> Any:
     """Random models with grouped queries: biases in Qwen2, norms of queries in Qwen3."""
-    config = getattr(transformers, f"{request.param}Config")(
-        vocab_size=len(tiny_tokenizer),
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=8,
-        max_position_embeddings=256,
-        initializer_range=0.2,
-        bos_token_id=tiny_tokenizer.bos_token_id,
-        eos_token_id=tiny_tokenizer.eos_token_id,
-        pad_token_id=tiny_tokenizer.pad_token_id,
-    )
-    return getattr(transformers, f"{request.param}ForCausalLM")(config).eval()
+    return tiny_backbones.any_language_model(request.param, tiny_tokenizer)
 
 
 def build(model: nn.Module, factor: str, *, started: bool = False) -> VideoToWeights:

@@ -156,6 +156,6 @@ def test_bfloat16_keeps_positions_exact(tiny_language_model: LlamaForCausalLM) -
 def test_models_that_change_their_logits_are_refused(
     tiny_language_model: LlamaForCausalLM,
 ) -> None:
-    tiny_language_model.config.final_logit_softcapping = 30.0
-    with pytest.raises(ModelError, match="final_logit_softcapping"):
+    tiny_language_model.config.logit_scale = 30.0
+    with pytest.raises(ModelError, match="logit_scale"):
         TrainingLanguageModel(tiny_language_model, TARGETS)

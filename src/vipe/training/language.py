@@ -46,13 +46,13 @@ class TrainingLanguageModel(nn.Module):
     Takes the model over: its linear layers are replaced.
 
     Args:
-        model: A causal language model with `model.model` (the body) and `model.lm_head`.
+        model: A causal language model with a decoder (the body) and an output layer.
         targets: Full names of the layers that get an update.
         precision: What the linear layers compute in.
         compile: Whether its layers are compiled (worth a minute or two at the start).
 
     Raises:
-        ModelError: The model does more with its logits than the output layer.
+        ModelError: The model does more with its logits than the output layer and a soft cap.
     """
 
     body: Any
@@ -70,14 +70,16 @@ class TrainingLanguageModel(nn.Module):
         if precision == "auto":
             precision = quickest_precision(next(model.parameters()).device)
         dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-        for setting in ("final_logit_softcapping", "logit_scale", "logits_scaling"):
-            if getattr(model.config, setting, None) not in (None, 1):
+        config = model.config.get_text_config()
+        for setting in ("logit_scale", "logits_scaling"):
+            if getattr(config, setting, None) not in (None, 1):
                 raise ModelError(f"training does not know a language model's {setting}")
         model = model.eval().requires_grad_(False)
         for parameter in model.parameters():  # not the buffers: positions need float32
             parameter.data = parameter.data.to(dtype)
         head = model.get_output_embeddings()
-        self.body = model.model
+        self.body = model.get_decoder()
+        self._cap: float | None = getattr(config, "final_logit_softcapping", None)
         # Never in int8: the gradient at the logits is one large value and 49,151 tiny ones that
         # matter together, and one scale for all of them rounds those to zero.
         self.head = FrozenLinear(head, int8=False)
@@ -146,7 +148,10 @@ class TrainingLanguageModel(nn.Module):
         ).last_hidden_state
         labels = rows.labels.to(device)
         trained = labels != IGNORE
-        return self.head(hidden[trained]).float(), labels[trained]
+        logits = self.head(hidden[trained]).float()
+        if self._cap is not None:  # Gemma 2 (2024), §2: no logit is larger
+            logits = self._cap * torch.tanh(logits / self._cap)
+        return logits, labels[trained]
 
     @torch.no_grad()
     def codes(
