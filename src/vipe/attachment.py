@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vipe.errors import AdapterError, ModelError
+from vipe.quantised import home_of
 
 if TYPE_CHECKING:
     from vipe.weights import PerceptualWeights
@@ -37,6 +38,8 @@ def attach(model: nn.Module, weights: PerceptualWeights) -> Iterator[None]:
     after the block the model is as it was. With gradient checkpointing, call `backward` inside the
     block: the forward pass is run again there. A model is for one thread at a time.
 
+    A quantised layer is never touched either: the update is added to what it gives.
+
     Compiled models (`torch.compile`) are compiled once with and once without an update.
 
     Args:
@@ -51,9 +54,9 @@ def attach(model: nn.Module, weights: PerceptualWeights) -> Iterator[None]:
     scale = weights.scale
     try:
         for target, module in fitting_modules(model, weights).items():
-            A, B = (factor.to(module.weight.device) for factor in weights.factors(target))
-            if module.weight.is_floating_point():  # else quantised: cast to the input's, per call
-                A, B = A.to(module.weight.dtype), B.to(module.weight.dtype)
+            # Quantised, there is no dtype: the factors are cast to the input's, per call.
+            device, dtype = home_of(module)
+            A, B = (f.to(device=device, dtype=dtype) for f in weights.factors(target))
             # Scaled once here, not for each token. With more than one video B is large: there the
             # product takes the scale.
             update = (A, B * scale, 1.0) if B.ndim == 2 else (A, B, scale)
@@ -171,8 +174,8 @@ class Merged:
             names.setdefault(id(parameter), []).append(name)
         modules = fitting_modules(model, weights)
         for target, module in modules.items():
-            if not module.weight.is_floating_point():
-                raise ModelError(f"cannot merge into {target}: its weight is {module.weight.dtype}")
+            if home_of(module)[1] is None:
+                raise ModelError(f"cannot merge into {target}, which is quantised: attach instead")
             if len(tied := names.get(id(module.weight), [])) > 1:
                 raise ModelError(f"cannot merge into {target}: {' and '.join(tied)} are one tensor")
             if hasattr(module.weight, _MARK):
@@ -208,7 +211,7 @@ class Merged:
         self.unmerge()
 
 
-def fitting_modules(model: nn.Module, weights: PerceptualWeights) -> dict[str, nn.Linear]:
+def fitting_modules(model: nn.Module, weights: PerceptualWeights) -> dict[str, Any]:
     """Find the layer of each target in `model`.
 
     Raises:

@@ -64,19 +64,29 @@ class ViPE:
         self.language_model, self.tokenizer = language_model, tokenizer
 
     @classmethod
-    def from_config(cls, config: ViPEConfig, *, only_see: bool = False) -> ViPE:
+    def from_config(
+        cls,
+        config: ViPEConfig,
+        *,
+        only_see: bool = False,
+        language_model: PreTrainedModel | None = None,
+    ) -> ViPE:
         """Load the backbones and make a model whose trained part is fresh: its update is zero.
 
         Args:
             config: What it is.
             only_see: Leave out the language model's weights; it has its shapes alone then.
+            language_model: The config's as it is loaded already: quantised, or over several
+                devices.
 
         Raises:
             ModelError: A backbone is nowhere to be found.
         """
         encoder = config.encoder.build()
         name = config.language_model
-        if only_see:
+        if language_model is not None:
+            tokenizer = load_tokenizer(name)
+        elif only_see:
             language_model, tokenizer = language_model_shapes(name), load_tokenizer(name)
         else:
             language_model, tokenizer = load_language_model(name)
@@ -101,6 +111,7 @@ class ViPE:
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         only_see: bool = False,
+        language_model: PreTrainedModel | None = None,
     ) -> ViPE:
         """Load a model: the default one, a local folder, or a hub id.
 
@@ -110,13 +121,15 @@ class ViPE:
             dtype: Of the language model; float32 unless given.
             only_see: Leave out the language model's weights: such a model sees and cannot answer,
                 for where another server answers.
+            language_model: The one that the model is for, as it is loaded already: quantised, or
+                over several devices.
 
         Raises:
             ModelError: The model or a backbone is missing, damaged, or does not fit.
         """
         folder = model_files.resolve_folder(name)
         config = model_files.read_config(folder)
-        model = cls.from_config(config, only_see=only_see)
+        model = cls.from_config(config, only_see=only_see, language_model=language_model)
         model_files.load_weights(folder, config, model.video_to_weights)
         return model.to(device=device, dtype=dtype)
 

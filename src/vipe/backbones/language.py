@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from vipe.backbones.lookup import hint_for, load_from, local_folder, one_line, quiet_transformers
 from vipe.backbones.packages import DEFAULT_LANGUAGE_MODEL, LANGUAGE_PACKAGES, WeightPackage
 from vipe.errors import ModelError
+from vipe.quantised import is_quantised
 
 if TYPE_CHECKING:
     import torch
@@ -29,13 +30,18 @@ def cast_parameters(model: PreTrainedModel, dtype: torch.dtype) -> None:
 
     A rotary embedding's frequencies, rounded to bfloat16, would turn the positions of a long prompt
     into others.
+
+    Raises:
+        ModelError: A weight of it is quantised.
     """
+    if any(map(is_quantised, model.parameters())):
+        raise ModelError("the language model is quantised: give its dtype when it is quantised")
     for parameter in model.parameters():
         parameter.data = parameter.data.to(dtype)
 
 
 def load_language_model(
-    name: str = DEFAULT_LANGUAGE_MODEL, *, dtype: torch.dtype | None = None
+    name: str = DEFAULT_LANGUAGE_MODEL, *, dtype: torch.dtype | None = None, **settings: Any
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a causal language model, in evaluation mode, and its tokenizer.
 
@@ -45,9 +51,10 @@ def load_language_model(
     Args:
         name: A local folder, the name or hub id of a packaged model, or any hub id.
         dtype: Of the parameters; float32 unless given.
+        settings: Of transformers' `from_pretrained`: `quantization_config`, `device_map`, ….
 
     Returns:
-        The model on the CPU and its tokenizer.
+        The model, on the CPU unless a setting says otherwise, and its tokenizer.
 
     Raises:
         ModelError: The model is nowhere to be found, or is damaged.
@@ -61,6 +68,7 @@ def load_language_model(
             dtype=dtype or torch.float32,
             use_safetensors=True,
             output_loading_info=True,
+            **settings,
             **where,
         )
         model, report = loaded
