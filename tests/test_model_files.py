@@ -7,13 +7,21 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from vipe import model_files
 from vipe.config import ViPEConfig
 from vipe.errors import ModelError
 from vipe.merging import MergeConfig
-from vipe.model_files import load_weights, read_config, resolve_folder, save_model
+from vipe.model_files import (
+    digest_of,
+    digest_of_folder,
+    load_weights,
+    read_config,
+    resolve_folder,
+    save_model,
+)
 
 CONFIG = ViPEConfig(merging=MergeConfig(budget=99), frames=3)
 
@@ -88,6 +96,31 @@ def test_a_failed_save_leaves_the_folder_as_it_was(
     assert names(folder.parent) == ["model"]
 
 
+def test_what_else_is_in_the_folder_stays(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "README.md").write_text("A card.")
+    (folder / "notes").mkdir()
+    (folder / "notes" / "one.txt").write_text("One.")
+    save_model(folder, CONFIG, module().state_dict())
+    monkeypatch.chdir(folder)
+    save_model(Path(), CONFIG, module().state_dict())
+    assert names(folder) == ["README.md", "config.json", "model.safetensors", "notes"]
+    assert (folder / "notes" / "one.txt").read_text() == "One."
+    assert names(folder.parent) == ["model"]
+
+
+def test_what_it_says_for_transformers_is_no_part_of_its_hash(folder: Path) -> None:
+    values = json.loads((folder / "config.json").read_text())
+    assert values.pop("model_type") == "vipe"
+    digest = digest_of_folder(folder)
+    assert digest == digest_of(CONFIG, load_file(folder / "model.safetensors"))
+    for about in ({}, {"transformers_version": "5.23.0", "architectures": ["ViPEModel"]}):
+        (folder / "config.json").write_text(json.dumps(values | about, indent=2) + "\n")
+        assert read_config(folder) == CONFIG
+        assert digest_of_folder(folder) == digest
+    (folder / "config.json").write_text(json.dumps(values | {"frames": 4}, indent=2) + "\n")
+    assert digest_of_folder(folder) != digest
+
+
 def test_where_a_model_is_looked_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve_folder(folder) == resolve_folder(str(folder)) == folder
     monkeypatch.setattr(model_files, "default_folder", lambda: folder)
@@ -148,6 +181,6 @@ def test_weights_of_another_shape_are_named(folder: Path) -> None:
 
 def test_the_config_is_readable(folder: Path) -> None:
     text = (folder / "config.json").read_text()
-    assert text.startswith('{\n  "language_model"')
+    assert text.startswith('{\n  "model_type": "vipe",\n  "language_model"')
     assert text.endswith("}\n")
     assert json.loads(text)["merging"]["budget"] == 99

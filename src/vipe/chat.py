@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -32,7 +32,7 @@ def prompt_ids(tokenizer: PreTrainedTokenizerBase, question: str | Sequence[Mess
     A tokenizer without a chat template gets the lines "Question: …" and "Answer:".
     """
     begin = tokenizer.chat_template is None  # else the template writes its own beginning
-    prompt = _prompt(tokenizer, as_messages(question))
+    prompt = prompt_text(tokenizer, as_messages(question))
     return list(tokenizer(prompt, add_special_tokens=begin).input_ids)
 
 
@@ -53,7 +53,7 @@ def prompt_around(
         raise ValueError("a conversation needs a turn of the user")
     marked = Message(role="user", content=_HERE + messages[first]["content"])
     messages[first] = marked
-    before, _, after = _prompt(tokenizer, messages).partition(_HERE)
+    before, _, after = prompt_text(tokenizer, messages).partition(_HERE)
     begin = tokenizer.chat_template is None  # else the template writes its own beginning
     return (
         list(tokenizer(before, add_special_tokens=begin).input_ids),
@@ -61,10 +61,28 @@ def prompt_around(
     )
 
 
-def _prompt(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> str:
-    """The text of a prompt, up to where the answer begins."""
-    if tokenizer.chat_template is None:
+def prompt_text(
+    tokenizer: PreTrainedTokenizerBase,
+    messages: Sequence[Message],
+    *,
+    add_generation_prompt: bool = True,
+    **settings: Any,
+) -> str:
+    """Return the text of a prompt, up to where the answer begins unless told otherwise.
+
+    Args:
+        tokenizer: The language model's.
+        messages: The conversation.
+        add_generation_prompt: Whether the answer is to begin.
+        settings: Further ones of the tokenizer's `apply_chat_template`.
+    """
+    if tokenizer.chat_template is None and "chat_template" not in settings:
         names = {"user": "Question", "assistant": "Answer", "system": "System"}
-        return "\n".join(f"{names[m['role']]}: {m['content']}" for m in messages) + "\nAnswer:"
-    turns = [{"role": m["role"], "content": m["content"]} for m in messages]
-    return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+        turns = "\n".join(f"{names[m['role']]}: {m['content']}" for m in messages)
+        return f"{turns}\nAnswer:" if add_generation_prompt else turns
+    plain = [{"role": m["role"], "content": m["content"]} for m in messages]
+    return str(
+        tokenizer.apply_chat_template(
+            plain, tokenize=False, add_generation_prompt=add_generation_prompt, **settings
+        )
+    )

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vipe.backbones.lookup import one_line
 from vipe.backbones.packages import hub_name
@@ -43,6 +43,16 @@ from vipe import ViPE
 model = ViPE.from_pretrained("{name}")
 print(model.ask(model.see("video.mp4"), "What is in the video?"))
 ```
+
+or as transformers does it:
+
+```python
+import vipe.integrations.transformers
+from transformers import pipeline
+
+answer = pipeline("video-text-to-text", model="{name}")
+print(answer("video.mp4", "What is in the video?")[0]["generated_text"])
+```
 """
 
 
@@ -51,13 +61,14 @@ def is_id(name: str | os.PathLike[str]) -> bool:
     return bool(_ID.fullmatch(os.fspath(name)))
 
 
-def fetch(name: str, files: Sequence[str], *, failure: type[ViPEError]) -> Path:
+def fetch(name: str, files: Sequence[str], *, failure: type[ViPEError], **where: Any) -> Path:
     """Return the folder in the hub's cache that holds some files of a repository.
 
     Args:
         name: The hub id, `owner/name`.
         files: Names of the files.
         failure: What is raised.
+        where: Of the hub's client: `revision`, `token`, `cache_dir`, `local_files_only`, ….
 
     Raises:
         ViPEError: `failure`; the hub does not give them, and the cache has them not.
@@ -66,7 +77,7 @@ def fetch(name: str, files: Sequence[str], *, failure: type[ViPEError]) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        folder = Path(snapshot_download(name, allow_patterns=list(files)))
+        folder = Path(snapshot_download(name, allow_patterns=list(files), **where))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise failure(f"{name}: no such folder, and the hub does not give it") from error
     if missing := [file for file in files if not (folder / file).is_file()]:
@@ -107,7 +118,7 @@ def push_model(
 ) -> str:
     """Upload a model folder in one commit; see `ViPE.push_to_hub`."""
     base = hub_name(model.config.language_model)
-    card = _card(name, _MODEL_CARD, base=base, library="vipe")
+    card = _card(name, _MODEL_CARD, base=base, library="vipe", task="video-text-to-text")
     return _push(model.save_pretrained, name, card, private, message, token, ModelError)
 
 
@@ -138,10 +149,11 @@ def _push(
     return str(commit.commit_url)
 
 
-def _card(name: str, text: str, *, base: str, library: str) -> str:
+def _card(name: str, text: str, *, base: str, library: str, task: str = "") -> str:
     """Return the text of a repository's README, with the header that the hub reads."""
     made_for = [f"base_model: {base}"] if is_id(base) else []  # a folder is no name to others
-    header = [f"library_name: {library}", *made_for, "tags:", "- vipe", "- lora", "- video"]
+    does = [f"pipeline_tag: {task}"] if task else []
+    header = [f"library_name: {library}", *does, *made_for, "tags:", "- vipe", "- lora", "- video"]
     title = name.rpartition("/")[2]
     body = text.format(name=name, base=base).strip()
     return "\n".join(["---", *header, "---", "", f"# {title}", "", body, ""])

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any, get_args
@@ -23,6 +24,11 @@ from vipe.tokens import Reads
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 DEFAULT = "default"
+MODEL_TYPE = "vipe"
+"""What transformers knows a model by: `vipe.integrations.transformers`."""
+
+# What a config.json may say of the file and not of the model: for transformers, or by it.
+_ABOUT = ("model_type", "architectures", "transformers_version", "dtype")
 
 
 def default_folder() -> Path:
@@ -30,8 +36,12 @@ def default_folder() -> Path:
     return Path(str(resources.files("vipe") / "models" / DEFAULT))
 
 
-def resolve_folder(name: str | os.PathLike[str] | None) -> Path:
+def resolve_folder(name: str | os.PathLike[str] | None, **where: Any) -> Path:
     """Find a model: None or "default" for the package's own, a local folder, or a hub id.
+
+    Args:
+        name: Which.
+        where: On the hub; as of `hub.fetch`.
 
     Raises:
         ModelError: There is no such model.
@@ -41,7 +51,7 @@ def resolve_folder(name: str | os.PathLike[str] | None) -> Path:
     else:
         folder = Path(name)
         if not folder.exists() and str(name).count("/") == 1:
-            folder = hub.fetch(str(name), (CONFIG, WEIGHTS), failure=ModelError)
+            folder = hub.fetch(str(name), (CONFIG, WEIGHTS), failure=ModelError, **where)
     for file in (CONFIG, WEIGHTS):
         if not (folder / file).is_file():
             raise ModelError(f"{folder}: not a model folder: it has no {file}")
@@ -90,7 +100,10 @@ def _read(folder: Path) -> dict[str, Any]:
         raise ModelError(f"{path}: not a model config: {error}") from error
     if not isinstance(values, dict):
         raise ModelError(f"{path}: not a model config: it is no JSON object")
-    return values
+    kind = values.get("model_type", MODEL_TYPE)
+    if kind != MODEL_TYPE:
+        raise ModelError(f"{path}: a model of type {kind!r}, not {MODEL_TYPE!r}")
+    return {key: value for key, value in values.items() if key not in _ABOUT}
 
 
 def _config(folder: Path, values: dict[str, Any]) -> ViPEConfig:
@@ -141,11 +154,11 @@ def load_weights(
 
 
 def save_model(folder: Path, config: ViPEConfig, weights: Mapping[str, Tensor]) -> None:
-    """Write a model folder: a temporary folder first, then a rename.
+    """Write a model folder: a temporary folder first, then a rename; other files of it stay.
 
     Weights are rounded to bfloat16, half the size of float32.
     """
-    _save(folder, config.to_dict(), weights)
+    _save(folder, {"model_type": MODEL_TYPE, **config.to_dict()}, weights)
 
 
 def save_twin(
@@ -158,6 +171,8 @@ def save_twin(
 def digest_of_folder(folder: Path) -> str:
     """Hash a model folder's two files; backbones count by the name that the config gives them.
 
+    What the config says for transformers does not count: a folder of before it did has the same.
+
     Returns:
         64 hexadecimal digits.
 
@@ -167,9 +182,9 @@ def digest_of_folder(folder: Path) -> str:
     try:
         with (folder / WEIGHTS).open("rb") as weights:
             state = hashlib.file_digest(weights, "sha256").digest()
-        return _digest((folder / CONFIG).read_bytes(), state)
     except OSError as error:
         raise ModelError(f"{folder}: cannot be read ({error.strerror})") from error
+    return _digest(_text(_read(folder)), state)
 
 
 def digest_of(config: ViPEConfig, weights: Mapping[str, Tensor]) -> str:
@@ -190,11 +205,15 @@ def _digest(config: bytes, state: bytes) -> str:
 def _contents(config: dict[str, Any], weights: Mapping[str, Tensor]) -> tuple[bytes, bytes]:
     """Return the bytes of the two files; the tensors' dtypes stay."""
     state = {k: v.detach().contiguous() for k, v in weights.items()}
-    text = json.dumps(config, indent=2) + "\n"
-    return text.encode(), save(state, metadata={"format": "pt"})
+    return _text(config), save(state, metadata={"format": "pt"})
+
+
+def _text(config: Mapping[str, Any]) -> bytes:
+    return (json.dumps(config, indent=2) + "\n").encode()
 
 
 def _save(folder: Path, config: dict[str, Any], weights: Mapping[str, Tensor]) -> None:
+    folder = folder.resolve()
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     older = folder.with_name(f".{folder.name}.{os.getpid()}.old")
@@ -207,8 +226,15 @@ def _save(folder: Path, config: dict[str, Any], weights: Mapping[str, Tensor]) -
         if folder.exists():
             folder.rename(older)
         temporary.rename(folder)
+        if older.exists():
+            for other in older.iterdir():  # a card, a processor's or tokenizer's files
+                if other.name not in (CONFIG, WEIGHTS):
+                    other.rename(folder / other.name)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         if not folder.exists() and older.exists():
             older.rename(folder)
-        shutil.rmtree(older, ignore_errors=True)
+        for file in (CONFIG, WEIGHTS):  # and nothing else that may still be there
+            (older / file).unlink(missing_ok=True)
+        with suppress(OSError):
+            older.rmdir()

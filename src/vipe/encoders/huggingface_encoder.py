@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -53,6 +53,17 @@ class HuggingFaceEncoderConfig:
             ModelError: It is nowhere to be found, is of no known kind, or has no such layer.
         """
         return HuggingFaceEncoder(self)
+
+    def find_image_size(self) -> int:
+        """Return the pixels a side of what it reads, without loading its weights.
+
+        Raises:
+            ModelError: The backbone is nowhere to be found.
+        """
+        if self.image_size is not None:
+            return self.image_size
+        with torch.device("meta"):
+            return HuggingFaceEncoder(replace(self, pretrained=False)).image_size
 
 
 class HuggingFaceEncoder(Encoder):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -52,6 +52,17 @@ class TimmEncoderConfig:
         """
         return TimmEncoder(self)
 
+    def find_image_size(self) -> int:
+        """Return the pixels a side of what it reads, without loading its weights.
+
+        Raises:
+            ModelError: The backbone is nowhere to be found.
+        """
+        if self.image_size is not None:
+            return self.image_size
+        with torch.device("meta"):
+            return TimmEncoder(replace(self, pretrained=False)).image_size
+
 
 class TimmEncoder(Encoder):
     """Feature maps of a timm backbone, pooled to one grid and concatenated."""
@@ -83,8 +94,8 @@ class TimmEncoder(Encoder):
             channels=sum(m.shape[1] for m in maps),
             grid=config.grid or maps[-1].shape[-1],
             image_size=size,
-            mean=config.mean or trained["mean"],
-            std=config.std or trained["std"],
+            mean=tuple(config.mean or trained["mean"]),
+            std=tuple(config.std or trained["std"]),
         )
         self._channels_last = channels_last
 
