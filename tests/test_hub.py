@@ -148,3 +148,30 @@ def test_a_folder_comes_before_the_hub(
     (seen * 3).save("me/dog")
     target = seen.targets[0]
     assert torch.equal(PerceptualWeights.load("me/dog").delta(target), (seen * 3).delta(target))
+
+
+def test_transformers_takes_a_model_by_its_id(
+    hub: FakeHub, tiny_vipe: ViPE, tmp_path: Path
+) -> None:
+    from transformers import AutoModel, AutoProcessor, pipeline
+
+    from vipe.integrations.transformers import ViPEModel, ViPEProcessor
+
+    url = ViPEModel.of(tiny_vipe).push_to_hub(
+        "me/model", private=True, token="hf_secret", commit_message="A model"
+    )
+    assert url.startswith(f"{ENDPOINT}/me/model/commit/")
+    assert (hub.commits, hub.private) == (["A model"], {"me/model"})
+    assert set(hub.repositories["me/model"]) == {"config.json", "model.safetensors", "README.md"}
+    assert b"pipeline_tag: video-text-to-text" in hub.repositories["me/model"]["README.md"]
+    loaded = AutoModel.from_pretrained("me/model")
+    assert type(loaded) is ViPEModel
+    assert type(AutoProcessor.from_pretrained("me/model")) is ViPEProcessor
+    saved = ViPE.from_pretrained("me/model")
+    frames = tiny.frames(4, size=64)
+    answer = pipeline("video-text-to-text", model="me/model", device="cpu")
+    wanted = saved.ask(saved.see(frames), "What is it?")
+    assert answer(frames, "What is it?")[0]["generated_text"] == wanted
+    elsewhere = ViPEModel.from_pretrained("me/model", cache_dir=str(tmp_path / "elsewhere"))
+    assert elsewhere.config.plain() == saved.config
+    assert (tmp_path / "elsewhere").is_dir()

@@ -152,6 +152,14 @@ def test_the_default_model_is_the_tasks() -> None:
     assert task["default"]["model"][0] == str(default_folder())
 
 
+def test_the_default_model_says_the_same_of_a_real_clip(
+    default_model: ViPE, shared_data: Path
+) -> None:
+    clip, question = shared_data / "clips" / "dog.mp4", "What animal is in the video?"
+    wanted = default_model.ask(default_model.see(clip), question)
+    assert said(pipeline("video-text-to-text", device="cpu")(clip, question)) == [wanted]
+
+
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("given", "said_of_it"),
