@@ -216,7 +216,13 @@ class Perception(nn.Module):
             B={t: (B or static)[t] for t in names} | carried_B,
             alpha=self.config.alpha,
             base_model=self.language_model,
+            static=self._alike() if self.config.factor == "B" else None,
         )
+
+    def _alike(self) -> dict[str, Tensor]:
+        """What B is for every video: of each target its shift, of a static one all of it."""
+        shifts = {t: self.shift[f"B-{t.replace('.', '-')}"] for t in self.targets}
+        return shifts | self.static_lora.factors()[1]
 
     def static_weights(self) -> PerceptualWeights:
         """Return what is alike for all videos: a static LoRA of each layer.
@@ -227,12 +233,13 @@ class Perception(nn.Module):
         if self.config.factor != "B":
             raise ValueError(f"with factor {self.config.factor} no A is shared by all videos")
         keys = {target: target.replace(".", "-") for target in self.targets}
-        carried_A, carried_B = self.static_lora.factors()
         return PerceptualWeights(
-            A={target: self.static[key] for target, key in keys.items()} | carried_A,
-            B={target: self.shift[f"B-{key}"] for target, key in keys.items()} | carried_B,
+            A={target: self.static[key] for target, key in keys.items()}
+            | self.static_lora.factors()[0],
+            B=self._alike(),
             alpha=self.config.alpha,
             base_model=self.language_model,
+            static=self._alike(),
         )
 
 
