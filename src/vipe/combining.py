@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from vipe.errors import AdapterError
@@ -81,25 +82,19 @@ def scale(one: PerceptualWeights, factor: float | int) -> PerceptualWeights:
     return replace(one, B={t: S[t] + factor * (B - S[t]) for t, B in one.B.items()})
 
 
-def weighted(items: Sequence[PerceptualWeights], by: Sequence[float | int]) -> PerceptualWeights:
-    """Return S + Σ wᵢ (Bᵢ - S) of updates of one model.
+def mix(videos: PerceptualWeights, by: Float[Tensor, "n s"]) -> PerceptualWeights:
+    """Return S + Σ wᵢ (Bᵢ - S) of a batch of updates, n times.
 
     Args:
-        items: The updates, at least one.
-        by: wᵢ. Where they sum to 1, S need not be known: it cancels.
-
-    Raises:
-        AdapterError: They are not of one model.
+        videos: Of one model: they share A.
+        by: wᵢ of each result. Where they sum to 1, S need not be known: it cancels.
     """
-    check_one_model(items)
-    first, static = items[0], static_of(items)
     B = {}
-    for target in first.targets:
-        alike = 0.0 if static is None else static[target]
-        B[target] = alike + sum(
-            weight * (item.B[target] - alike) for item, weight in zip(items, by, strict=True)
-        )
-    return replace(first, B=B, static=static, tokens=(), writer=None)
+    for target, own in videos.B.items():
+        alike = 0.0 if videos.static is None else videos.static[target]
+        rows = (own - alike).flatten(1)
+        B[target] = alike + (by.to(rows) @ rows).unflatten(1, own.shape[1:])
+    return replace(videos, B=B, tokens=(), writer=None)
 
 
 def static_of(items: Sequence[PerceptualWeights]) -> Mapping[str, Tensor] | None:

@@ -52,7 +52,9 @@ def compose(
         return singles[0]
     notes = _notes(singles, at)
     if at is None:
-        return replace(combining.weighted(singles, shares(singles)), metadata=notes)
+        lengths = [length_of(part) for part in singles]
+        mean = combining.mix(combining.batch(singles), torch.tensor([shares_of(lengths)]))
+        return replace(mean[0], metadata=notes)
     writer = writer or next((part.writer for part in singles if part.writer is not None), None)
     for number, part in enumerate(singles, start=1):
         if not part.tokens:
@@ -66,12 +68,11 @@ def compose(
     return replace(writer.write(tokens), metadata=notes)
 
 
-def shares(parts: Sequence[PerceptualWeights]) -> list[float]:
+def shares_of(lengths: Sequence[float | None]) -> list[float]:
     """Return how much of the time each part is; where one's length is not known, equal shares."""
-    lengths = [length_of(part) for part in parts]
-    if any(length is None or length <= 0 for length in lengths):
-        return [1 / len(parts)] * len(parts)
-    known = [length for length in lengths if length is not None]
+    known = [length for length in lengths if length]
+    if len(known) < len(lengths):
+        return [1 / len(lengths)] * len(lengths)
     return [length / sum(known) for length in known]
 
 

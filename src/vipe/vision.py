@@ -29,7 +29,10 @@ class VideoToWeights(nn.Module):
         self.merging = config.merging
         self.injection: Injection = config.injection.build(channels)
         self.perception: Perception = config.perception.build(
-            language_model, name=config.language_model, gists=config.injection.gists
+            language_model,
+            name=config.language_model,
+            gists=config.injection.gists,
+            clock=config.injection.clock,
         )
 
     def forward(self, tokens: VisualTokens) -> PerceptualWeights:
