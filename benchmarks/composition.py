@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import random
 import sys
 import tempfile
@@ -60,6 +61,7 @@ class Composed:
         """Each segment as a video of its own, and when it begins; seen once for all ways."""
         if (video, self.segments) not in self._parts:
             whole = read_frames(video, Uniform(self.frames), size=self.model.encoder.image_size)
+            assert len(whole) == self.frames
             self._parts[video, self.segments] = [
                 (self.model.see(part), start) for part, start in cut(whole, self.segments)
             ]
@@ -88,7 +90,7 @@ def cut(whole: Frames, segments: int) -> list[tuple[Frames, float]]:
     ]
 
 
-def rows_of(folder: Path, count: int) -> list[Row]:
+def rows_of(folder: Path, count: int, frames: int) -> list[Row]:
     """Scenes as files, and some questions of each: half of the scenes are sequences."""
     rows: list[Row] = []
     seed, wanted = FIRST_SEED, True
@@ -102,7 +104,7 @@ def rows_of(folder: Path, count: int) -> list[Row]:
         random.Random(seed).shuffle(questions)
         questions.sort(key=lambda q: FIRST_KINDS.index(q.kind) > 0)  # order first, if there is any
         video = folder / f"{seed}.mp4"
-        write_video(scene, video, fps=10)
+        write_video(scene, video, fps=max(10, math.ceil(1.25 * frames / scene.duration)))
         rows += [
             Row(video=video, question=q.text, kind=q.kind, accept=q.accept)
             for q in questions[:ROWS_OF_A_SCENE]
@@ -133,7 +135,7 @@ def main() -> None:
     seer = Composed(ViPE.from_pretrained(options.model, dtype=torch.bfloat16), options.frames)
     result: dict[str, dict[int, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        rows = rows_of(Path(folder), options.rows)
+        rows = rows_of(Path(folder), options.rows, options.frames)
 
         def measure(way: str, segments: int) -> None:
             seer.way, seer.segments = way, segments

@@ -16,8 +16,10 @@ import tiny
 import tiny_backbones
 from vipe import PerceptualWeights, ViPE, ViPEConfig
 from vipe.adapter_state import FILE
+from vipe.composing import place
 from vipe.errors import AdapterError
 from vipe.frames import Frames
+from vipe.merging import MergeConfig
 
 AT = [0.0, 2.0, 4.0]
 
@@ -74,6 +76,18 @@ def test_clips_seen_apart_are_the_whole_once_they_are_at_their_times(
     mean = PerceptualWeights.compose(parts)
     target = whole.targets[0]
     assert (mean.B[target] - whole.B[target]).abs().max() > 0.05, "which a mean is not"
+
+
+def test_a_part_counts_by_its_duration(model: ViPE, video: Frames) -> None:
+    dense = model.see(segment(video, 0, 4))
+    slow = segment(video, 4, 8)
+    sparse = model.see(replace(slow, seconds=slow.seconds * 3, duration=slow.duration * 3))
+    seen = [*dense.tokens, *sparse.tokens]
+    tokens = place(seen, [0.0, 2.0], MergeConfig(budget=100))  # nothing merges across
+    early = tokens.size[tokens.centre[..., 0] < 2].sum()
+    assert_close(tokens.size.sum(), torch.tensor(2 * 4 * 4.0))
+    assert_close(early / tokens.size.sum(), torch.tensor(0.25))
+    assert float(tokens.duration) == 8
 
 
 def test_a_composition_is_a_part_again(model: ViPE, parts: list[PerceptualWeights]) -> None:

@@ -24,6 +24,9 @@ from vipe.visual_tokens import VisualTokens
 if TYPE_CHECKING:
     from vipe.weights import PerceptualWeights, Writer
 
+_ALIKE = 0.01
+"""Rates that differ by less than this share are one: frames are not at exact times."""
+
 
 def compose(
     parts: Sequence[PerceptualWeights],
@@ -91,6 +94,9 @@ def place(
 ) -> VisualTokens:
     """Put the tokens of parts on one time line, and merge them up the tree.
 
+    A part counts by its duration, as if all had been sampled at one rate: its sizes are scaled, and
+    still sum with the others' to all patches.
+
     Args:
         parts: Of one video each, without padding; their times are their own.
         at: When each begins, in seconds. Parts may overlap, and leave gaps.
@@ -102,10 +108,23 @@ def place(
     order = sorted(range(len(parts)), key=at.__getitem__)
     end = torch.stack([parts[i].duration + at[i] for i in order]).amax(dim=0)
     merge = HierarchicalMerge(config)
+    factors = _factors(parts)
     for i in order:
         later = parts[i].centre.new_tensor([at[i], 0.0, 0.0])
-        merge.add(replace(parts[i], centre=parts[i].centre + later, duration=end))
+        size = parts[i].size if factors[i] == 1 else parts[i].size * factors[i]
+        merge.add(replace(parts[i], size=size, centre=parts[i].centre + later, duration=end))
     return merge.result()
+
+
+def _factors(parts: Sequence[VisualTokens]) -> list[float]:
+    """By what the sizes of each part are scaled; exactly 1 where all are sampled at one rate."""
+    counts = [float(part.size.sum()) for part in parts]
+    lengths = [float(part.duration) for part in parts]
+    if min(lengths) <= 0:  # a picture has none
+        return [1.0] * len(parts)
+    rate = sum(counts) / sum(lengths)
+    factors = [rate * length / count for count, length in zip(counts, lengths, strict=True)]
+    return [1.0 if abs(factor - 1) < _ALIKE else factor for factor in factors]
 
 
 def _notes(parts: Sequence[PerceptualWeights], at: Sequence[float | int] | None) -> dict[str, str]:
