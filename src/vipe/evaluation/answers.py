@@ -36,7 +36,7 @@ def to_line(row: Row, answer: str) -> str:
     if row.references:
         expected = {"references": row.references}
     if row.seconds is not None:
-        expected = {"seconds": row.seconds, "length": row.length}
+        expected |= {"seconds": row.seconds, "length": row.length}
     if row.options:
         expected["options"] = row.options
     length = {} if row.frames is None else {"frames": row.frames}

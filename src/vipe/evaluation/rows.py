@@ -11,7 +11,6 @@ figures by length. Other keys are left alone, and blank lines are skipped.
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,8 @@ from typing import Any
 from vipe.data.text import numbered_lines, read_text
 from vipe.errors import DataError
 
+_YEARS = 1e9
+"""Seconds that no video lasts."""
 CAPTION_BEAMS = 3
 """Of the search for an answer that is scored against references, as is the rule for captions."""
 CAPTION_LENGTH_PENALTY = 0.0
@@ -130,19 +131,20 @@ def parse_row(record: dict[str, object], where: str, folder: Path) -> Row:
 def _times(record: dict[str, object], where: str) -> dict[str, Any]:
     if "seconds" not in record:
         return {}
-    given, length = record["seconds"], record.get("length")
+    given: Any = record["seconds"]
+    length: Any = record.get("length")
     span = given if isinstance(given, list) else [given, given]
     if not _is_number(length) or len(span) != 2 or not all(map(_is_number, span)):
         raise DataError(
             f"{where}: 'seconds' must be a number or [start, end], beside 'length', a number"
         )
-    if not 0 <= span[0] <= span[1] or not span[1] <= length or not length > 0:
+    if not 0 <= span[0] <= span[1] <= length or length == 0:
         raise DataError(f"{where}: 'seconds' {given} are not within a length of {length}")
     return {"seconds": (float(span[0]), float(span[1])), "length": float(length)}
 
 
-def _is_number(value: object) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < _YEARS
 
 
 def text_of(record: dict[str, object], key: str, where: str) -> str:
