@@ -13,7 +13,7 @@ import pytest
 import media
 from vipe import PerceptualWeights, ViPE
 from vipe.errors import AdapterError, StoreError
-from vipe.remote import CONFIG, WEIGHTS, RemoteShelf, is_remote, load_remote
+from vipe.remote import CONFIG, STATE, WEIGHTS, RemoteShelf, is_remote, load_remote
 from vipe.seer import Seer
 from vipe.store import Store
 
@@ -66,6 +66,7 @@ def test_a_video_is_seen_once_and_kept_whole(tiny_vipe: ViPE, clip: Path, addres
     assert store.get(entry.key) == entry
     assert deltas(entry.load()) == deltas(tiny_vipe.see(clip))
     assert entry.load().metadata["video_digest"] == entry.video_digest
+    assert len(entry.load().tokens) == 1, "to be composed with others"
     with pytest.raises(StoreError, match="no such entry"):
         store.get("0" * 20)
     store.forget(entry.key)
@@ -117,7 +118,7 @@ def test_the_weights_are_put_last(
 
     monkeypatch.setattr(type(system), "pipe_file", pipe_file)
     Store(address).see(tiny_vipe, clip)
-    assert put == [CONFIG, WEIGHTS]
+    assert put == [CONFIG, STATE, WEIGHTS]
 
 
 def test_of_two_who_see_the_same_the_first_is_kept(

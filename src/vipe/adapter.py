@@ -1,6 +1,7 @@
 """Stage 6 of the flow, PerceptualWeights ↔ a folder in PEFT's LoRA format, for any server to load.
 
 Names, configuration and constants are PEFT's own. Tensors are safetensors; nothing is unpickled.
+What PEFT has no place for is in a file of ours beside its two (`vipe.adapter_state`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 import torch.nn.functional as F
 from torch import Tensor
 
-from vipe import hub
+from vipe import adapter_state, hub
 from vipe.errors import AdapterError
 from vipe.weights import PerceptualWeights
 
@@ -39,7 +40,7 @@ _FILES = ("adapter_config.json", "adapter_model.safetensors")
 _HARMLESS_STARTS = (True, False, "gaussian", "eva", "orthogonal")
 
 
-def save(weights: PerceptualWeights, folder: str | PathLike[str]) -> None:
+def save(weights: PerceptualWeights, folder: str | PathLike[str], *, state: bool = True) -> None:
     """Write `weights` as a PEFT LoRA folder, whole or not at all.
 
     An adapter that is there already is replaced once the new one is complete; one that differs in
@@ -49,6 +50,7 @@ def save(weights: PerceptualWeights, folder: str | PathLike[str]) -> None:
     Args:
         weights: The update of one video.
         folder: Where to; it must not exist, be empty, or hold an adapter and nothing else.
+        state: Whether what sums and `compose` need goes along, in a file that PEFT does not read.
 
     Raises:
         AdapterError: `folder` holds something else, or cannot be written.
@@ -77,7 +79,7 @@ def save(weights: PerceptualWeights, folder: str | PathLike[str]) -> None:
         for target in single.targets
     }
     final = Path(folder).resolve()
-    _check_replaceable(final, {CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME})
+    _check_replaceable(final, {CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME, adapter_state.FILE})
     unique = f".{final.name}.{uuid.uuid4().hex}"
     fresh, old = final.with_name(f"{unique}.new"), final.with_name(f"{unique}.old")
     try:
@@ -85,9 +87,18 @@ def save(weights: PerceptualWeights, folder: str | PathLike[str]) -> None:
         config.save_pretrained(str(fresh))
         notes = {**single.metadata, "format": "pt"}
         # Not `save_file`: it leaves a file that only its owner can read.
-        (fresh / SAFETENSORS_WEIGHTS_NAME).write_bytes(to_bytes(tensors, notes))
+        contents = to_bytes(tensors, notes)
+        (fresh / SAFETENSORS_WEIGHTS_NAME).write_bytes(contents)
+        beside = adapter_state.to_bytes(single, contents) if state else None
+        if beside is not None:
+            (fresh / adapter_state.FILE).write_bytes(beside)
         if _same(final / CONFIG_NAME, fresh / CONFIG_NAME):
             (fresh / SAFETENSORS_WEIGHTS_NAME).replace(final / SAFETENSORS_WEIGHTS_NAME)
+            # Until then the one that is there, of the weights before, is left aside by who reads.
+            if beside is not None:
+                (fresh / adapter_state.FILE).replace(final / adapter_state.FILE)
+            else:
+                (final / adapter_state.FILE).unlink(missing_ok=True)
             return
         if final.exists():
             final.rename(old)
@@ -140,7 +151,10 @@ def load(folder: str | PathLike[str]) -> PerceptualWeights:
         A[target] = F.pad(own_A, (0, 0, 0, rank - own_rank))
         B[target] = F.pad(own_B, (0, rank - own_rank))
     base_model = str(config.base_model_name_or_path or "")
-    return PerceptualWeights(A=A, B=B, alpha=scale * rank, base_model=base_model, metadata=metadata)
+    weights = PerceptualWeights(
+        A=A, B=B, alpha=scale * rank, base_model=base_model, metadata=metadata
+    )
+    return adapter_state.read(path / adapter_state.FILE, weights, path / SAFETENSORS_WEIGHTS_NAME)
 
 
 def _read_config(file: Path) -> LoraConfig:

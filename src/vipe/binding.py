@@ -26,6 +26,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vipe.clock import FromTime
 from vipe.layers import linear
 
 _PARTS = 8.0
@@ -42,6 +43,7 @@ class Binding(nn.Module):
         rank: r.
         gists: g.
         concepts: k.
+        clock: Whether tags say the second of a part, too.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Binding(nn.Module):
         rank: int,
         gists: int,
         concepts: int,
+        clock: bool = False,
     ) -> None:
         super().__init__()
         slots = len(outputs)
@@ -77,6 +80,10 @@ class Binding(nn.Module):
                 for kind, places in self.places.items()
             }
         )
+        # A tag of a moment says which of the moments it is, and this at which second.
+        self.second = (
+            nn.ModuleDict({kind: FromTime(size) for kind, size in sizes.items()}) if clock else None
+        )
         self.said = nn.ParameterDict(
             {
                 kind: nn.Parameter(torch.randn(concepts, size) * size**-0.5)
@@ -84,7 +91,9 @@ class Binding(nn.Module):
             }
         )
 
-    def forward(self, gists: Float[Tensor, "b g d"]) -> dict[int, Float[Tensor, "b o r"]]:
+    def forward(
+        self, gists: Float[Tensor, "b g d"], times: Float[Tensor, "b g f"] | None = None
+    ) -> dict[int, Float[Tensor, "b o r"]]:
         """Return what to add to B, by slot."""
         held = self.concepts(gists)
         keys = torch.einsum("bgk,ksr->bsgr", held, self.concept)
@@ -95,6 +104,9 @@ class Binding(nn.Module):
         for kind, places in self.places.items():
             tags = self.shared_tag[kind] + self.tag[kind]
             tagged = torch.einsum("bsgr,sgo->bsor", keys[:, places], tags)
+            if self.second is not None and times is not None:
+                seconds = self.second[kind](times)
+                tagged = tagged + torch.einsum("bsgr,bgo->bsor", keys[:, places], seconds)
             said = torch.einsum("bsgr,bgo->bsor", asked[:, places], held @ self.said[kind])
             found |= dict(zip(places, (tagged + said).unbind(1), strict=True))
         return found

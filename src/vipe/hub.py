@@ -109,7 +109,11 @@ def push_adapter(
     """
     base = hub_name(weights.base_model)
     card = _card(name, _ADAPTER_CARD, base=base, library="peft")
-    save = replace(weights, base_model=base).save
+    named = replace(weights, base_model=base)
+
+    def save(folder: Path) -> None:
+        named.save(folder, state=False)  # what was seen stays here
+
     return _push(save, name, card, private, message, token, AdapterError)
 
 

@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vipe.clock import FromTime, time_features
 from vipe.gist import Gist, parts_of
 from vipe.layers import CrossBlock, SelfBlock, linear, log_size
 from vipe.merging import VisualTokens
@@ -35,11 +36,13 @@ class PerceptualQueries:
         values: `(b, m, d)`.
         key_bias: `(b, m)`, log(size) of each token, -inf for padding.
         gists: `(b, g, d)`, of the whole video and of its parts, of unit variance over videos.
+        times: `(b, g, f)`, features of the second of each part; None of a model without a clock.
     """
 
     values: Float[Tensor, "b m d"]
     key_bias: Float[Tensor, "b m"]
     gists: Float[Tensor, "b g d"]
+    times: Float[Tensor, "b g f"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +63,7 @@ class InjectionConfig:
         learned_queries: How many learned queries read the tokens, as the only ones to be handed on
             (a resampler: Alayrac et al., "Flamingo", NeurIPS 2022); 0 for none, the tokens being
             the queries.
+        clock: Whether tokens, gists and what is bound of them know their seconds (`vipe.clock`).
     """
 
     width: int = 384
@@ -72,6 +76,7 @@ class InjectionConfig:
     places: int = 3
     frequencies: int = 5
     learned_queries: int = 0
+    clock: bool = False
 
     def __post_init__(self) -> None:
         if min(self.width, self.heads) < 1 or self.width % self.heads:
@@ -122,6 +127,11 @@ class Injection(nn.Module):
             if config.learned_queries
             else None
         )
+        self.clock = (
+            nn.ModuleDict({name: FromTime(width) for name in ("tokens", "gists")})
+            if config.clock
+            else None
+        )
 
     def forward(self, tokens: VisualTokens) -> PerceptualQueries:
         """Project the tokens, take their gists, give them positions and put them in context."""
@@ -132,6 +142,10 @@ class Injection(nn.Module):
             patches, key_bias = self.project(self.norm(part.features)), log_size(part.size)
             gists = gists.index_copy(0, rows, self.gist.pool(patches, part))
             x = patches + self.position(part)
+            if self.clock is not None:
+                x = x + self.clock["tokens"](
+                    time_features(part.centre[..., 0], part.duration[:, None])
+                )
             for block in self.blocks:
                 x = block(x, key_bias)
             x = self.norm_out(x)
@@ -141,11 +155,29 @@ class Injection(nn.Module):
         bias = (
             log_size(tokens.size) if self.resampler is None else values.new_zeros(values.shape[:2])
         )
-        return PerceptualQueries(values=values, key_bias=bias, gists=self.gist.norm(gists))
+        return PerceptualQueries(
+            values=values,
+            key_bias=bias,
+            gists=self._timed(self.gist.norm(gists), tokens),
+            times=self.times(tokens),
+        )
 
     def gists(self, tokens: VisualTokens) -> Float[Tensor, "b g d"]:
         """Return the queries' gists alone, which takes little."""
-        return self.gist(self.project(self.norm(tokens.features)), tokens)
+        return self._timed(self.gist(self.project(self.norm(tokens.features)), tokens), tokens)
+
+    def times(self, tokens: VisualTokens) -> Float[Tensor, "b g f"] | None:
+        """Return features of the second of each part; None without a clock."""
+        if self.clock is None:
+            return None
+        length = tokens.duration[:, None]
+        # What is all of the time is in its middle.
+        share = self.gist.pool.centres[:, 0].nan_to_num(nan=0.5)
+        return time_features(length * share, length)
+
+    def _timed(self, gists: Float[Tensor, "b g d"], tokens: VisualTokens) -> Float[Tensor, "b g d"]:
+        times = self.times(tokens)
+        return gists if self.clock is None else gists + self.clock["gists"](times)
 
 
 class Resampler(nn.Module):

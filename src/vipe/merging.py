@@ -83,7 +83,11 @@ class HierarchicalMerge:
             position: (second, y, x) of each patch.
             duration: Seconds of each whole video, as far as they are known.
         """
-        node = (0, merge_clip(features, position, duration, self.config))
+        self.add(merge_clip(features, position, duration, self.config))
+
+    def add(self, tokens: VisualTokens) -> None:
+        """Add what was merged already, of one part of the video, as its next clip."""
+        node = (0, tokens)
         while self._levels and self._levels[-1][0] == node[0]:
             node = (node[0] + 1, self._join(self._levels.pop()[1], node[1]))
         self._levels.append(node)

@@ -22,6 +22,8 @@ from vipe.backbones import (
     load_tokenizer,
 )
 from vipe.chat import Message, prompt_ids
+from vipe.combining import check_one_model
+from vipe.composing import compose
 from vipe.config import ViPEConfig
 from vipe.encoders import Encoder
 from vipe.frames import Frames, Sampling
@@ -206,8 +208,8 @@ class ViPE:
         merge = HierarchicalMerge(config)
         for clip in watch:
             merge.push(*clip.as_batch())
-        with watch.timed("see"), torch.no_grad():
-            weights = self.video_to_weights(merge.result())[0]
+        with watch.timed("see"):
+            weights = self.video_to_weights.write(merge.result())
         return replace(weights, metadata=watch.about)
 
     def see_stream(
@@ -263,8 +265,8 @@ class ViPE:
         def weights() -> Iterator[PerceptualWeights]:
             with closing(see_parts(watch, config, float(every))) as parts:
                 for part in parts:
-                    with watch.timed("see"), torch.no_grad():
-                        seen = self.video_to_weights(part.tokens)[0]
+                    with watch.timed("see"):
+                        seen = self.video_to_weights.write(part.tokens)
                     yield replace(seen, metadata=part.about)
 
         return weights()
@@ -282,6 +284,26 @@ class ViPE:
         """
         seen = [self.see(video, frames=frames, merge_ratio=merge_ratio) for video in videos]
         return PerceptualWeights.batch(seen)
+
+    def compose(
+        self, parts: Sequence[PerceptualWeights], *, at: Sequence[float | int] | None = None
+    ) -> PerceptualWeights:
+        """Return one update for several videos, or segments, that this model saw.
+
+        As `PerceptualWeights.compose`, and of loaded adapters too: what is alike for all videos,
+        and how parts are put at their times, this model knows.
+
+        Raises:
+            AdapterError: Another model saw them, or a part keeps no tokens and there is `at`.
+            ValueError: There are no parts, not as many times, or a part is a batch.
+        """
+        perception = self.video_to_weights.perception
+        if perception.config.factor == "B":
+            own = perception.static_weights()
+            check_one_model([own, *parts])
+            static = {target: part.detach() for target, part in own.B.items()}
+            parts = [replace(part, static=static) for part in parts]
+        return compose(parts, at=at, writer=self.video_to_weights)
 
     def ask(
         self, seen: PerceptualWeights, question: Question, *, decoding: Decoding | None = None

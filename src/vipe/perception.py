@@ -70,19 +70,23 @@ class PerceptionConfig:
         if self.concepts < 0:
             raise ValueError(f"concepts must not be negative, got {self.concepts}")
 
-    def build(self, language_model: nn.Module, *, name: str, gists: int) -> Perception:
+    def build(
+        self, language_model: nn.Module, *, name: str, gists: int, clock: bool = False
+    ) -> Perception:
         """Make the module for a language model, with fresh weights.
 
         Args:
             language_model: Any causal language model whose layers hold linear modules.
             name: The language model's name, which goes into every adapter.
             gists: How many of each video come with its queries.
+            clock: Whether the seconds of its parts do.
 
         Raises:
             ModelError: The language model has no such linear modules.
         """
         targets = find_targets(language_model, self)
-        return Perception(self, targets, find_static_targets(language_model, self), name, gists)
+        static = find_static_targets(language_model, self)
+        return Perception(self, targets, static, name, gists, clock=clock)
 
 
 class Perception(nn.Module):
@@ -95,6 +99,8 @@ class Perception(nn.Module):
         static_targets: Mapping[str, tuple[int, int]],
         name: str,
         gists: int,
+        *,
+        clock: bool = False,
     ) -> None:
         super().__init__()
         self.config, self.language_model = config, name
@@ -154,6 +160,7 @@ class Perception(nn.Module):
                     rank=config.rank,
                     gists=gists,
                     concepts=config.concepts,
+                    clock=clock,
                 )
 
     def _heads(self, side: int) -> nn.ModuleDict:
@@ -173,7 +180,7 @@ class Perception(nn.Module):
 
     def forward(self, queries: PerceptualQueries) -> PerceptualWeights:
         """Return the weights of a batch of videos: the decided factor is `(b, …)`."""
-        return self.decide(self.read(queries), queries.gists)
+        return self.decide(self.read(queries), queries.gists, queries.times)
 
     def read(self, queries: PerceptualQueries) -> Float[Tensor, "b s d"]:
         """Return what each slot read of the videos, of unit variance over videos."""
@@ -182,7 +189,12 @@ class Perception(nn.Module):
             x = block(x, queries.values, queries.key_bias)
         return self.norm(x)
 
-    def decide(self, x: Float[Tensor, "b s d"], gists: Float[Tensor, "b g d"]) -> PerceptualWeights:
+    def decide(
+        self,
+        x: Float[Tensor, "b s d"],
+        gists: Float[Tensor, "b g d"],
+        times: Float[Tensor, "b g f"] | None = None,
+    ) -> PerceptualWeights:
         """Turn what the slots read, and what is bound of the gists, into weights."""
         rank = self.config.rank
         A: dict[str, Tensor] = {}
@@ -200,7 +212,7 @@ class Perception(nn.Module):
                 decided = self.heads_B[kind](chosen).unflatten(-1, (-1, rank)).unbind(1)
                 B |= dict(zip([names[i] for i in slots], decided, strict=True))
         if self.binding is not None:
-            for place, bound in self.binding(gists).items():
+            for place, bound in self.binding(gists, times).items():
                 B[names[place]] = B[names[place]] + bound
         static = {target: self.static[target.replace(".", "-")] for target in names if self.static}
         for name, shifted in (("A", A), ("B", B)):
@@ -216,7 +228,13 @@ class Perception(nn.Module):
             B={t: (B or static)[t] for t in names} | carried_B,
             alpha=self.config.alpha,
             base_model=self.language_model,
+            static=self._alike() if self.config.factor == "B" else None,
         )
+
+    def _alike(self) -> dict[str, Tensor]:
+        """What B is for every video: of each target its shift, of a static one all of it."""
+        shifts = {t: self.shift[f"B-{t.replace('.', '-')}"] for t in self.targets}
+        return shifts | self.static_lora.factors()[1]
 
     def static_weights(self) -> PerceptualWeights:
         """Return what is alike for all videos: a static LoRA of each layer.
@@ -227,12 +245,13 @@ class Perception(nn.Module):
         if self.config.factor != "B":
             raise ValueError(f"with factor {self.config.factor} no A is shared by all videos")
         keys = {target: target.replace(".", "-") for target in self.targets}
-        carried_A, carried_B = self.static_lora.factors()
         return PerceptualWeights(
-            A={target: self.static[key] for target, key in keys.items()} | carried_A,
-            B={target: self.shift[f"B-{key}"] for target, key in keys.items()} | carried_B,
+            A={target: self.static[key] for target, key in keys.items()}
+            | self.static_lora.factors()[0],
+            B=self._alike(),
             alpha=self.config.alpha,
             base_model=self.language_model,
+            static=self._alike(),
         )
 
 

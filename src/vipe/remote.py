@@ -1,6 +1,7 @@
 """Beside the flow: a store at an address that fsspec opens, such as s3:// or memory://.
 
     ADDRESS/KEY/adapter_config.json          written first
+    ADDRESS/KEY/vipe_state.safetensors       where there is one
     ADDRESS/KEY/adapter_model.safetensors    written last: with it the entry is there
 
 Object stores have neither a rename nor locks. What takes their place:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from vipe.weights import PerceptualWeights
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+STATE = "vipe_state.safetensors"
 
 # What FFmpeg plays from, and no place for adapters.
 _PLAYED = {
@@ -126,10 +128,9 @@ class RemoteShelf:
             seen.save(Path(folder) / key)
             try:
                 system.makedirs(f"{root}/{key}", exist_ok=True)
-                for name in (CONFIG, WEIGHTS):
-                    system.pipe_file(
-                        f"{root}/{key}/{name}", (Path(folder) / key / name).read_bytes()
-                    )
+                for name in (CONFIG, STATE, WEIGHTS):
+                    if (file := Path(folder) / key / name).is_file():
+                        system.pipe_file(f"{root}/{key}/{name}", file.read_bytes())
                 system.invalidate_cache()
             except Exception as error:
                 reason = _one_line(error)
@@ -145,7 +146,7 @@ class RemoteShelf:
         """
         system, root = self._root
         try:
-            for name in (WEIGHTS, CONFIG):
+            for name in (WEIGHTS, STATE, CONFIG):
                 if system.exists(f"{root}/{key}/{name}"):
                     system.rm_file(f"{root}/{key}/{name}")
             system.invalidate_cache()
@@ -193,10 +194,13 @@ def load_remote(address: str) -> PerceptualWeights:
 
     system, root = RemoteShelf(address)._root
     with tempfile.TemporaryDirectory() as folder:
-        for name in (CONFIG, WEIGHTS):
+        for name in (CONFIG, WEIGHTS, STATE):
             try:
                 (Path(folder) / name).write_bytes(system.cat_file(f"{root}/{name}"))
             except Exception as error:
+                if name == STATE and isinstance(error, FileNotFoundError):
+                    continue  # one of before, or one that says nothing
+
                 raise StoreError(
                     f"{address}: {name} cannot be read ({_one_line(error)})"
                 ) from error

@@ -13,12 +13,27 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from os import PathLike
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vipe import attachment, combining
+from vipe import attachment, combining, composing
+from vipe.visual_tokens import VisualTokens
+
+
+@runtime_checkable
+class Writer(Protocol):
+    """What turns visual tokens into an update: injection and perception, `vipe.vision`."""
+
+    def write(self, tokens: VisualTokens) -> PerceptualWeights:
+        """Return the update of one video."""
+        ...
+
+    def place(self, parts: Sequence[VisualTokens], at: Sequence[float | int]) -> VisualTokens:
+        """Return the tokens of a video of which these are parts, each from a second on."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,6 +49,11 @@ class PerceptualWeights:
         alpha: α; the update is scaled by α / r.
         base_model: Name of the language model that the update is made for.
         metadata: Notes that are saved with the adapter: which video, how long, how many frames.
+        static: Per target `(out, r)`, what B is for every video of the model: sums hold it once.
+            None where that is not known, as of a folder without ViPE's own file.
+        tokens: What was seen, one `VisualTokens` a video, from which `compose` writes segments
+            anew, each at its time; empty where it is not kept.
+        writer: The module that wrote it, while that is in memory.
 
     Raises:
         ValueError: The factors do not fit one another.
@@ -44,6 +64,12 @@ class PerceptualWeights:
     alpha: float | int
     base_model: str
     metadata: Mapping[str, str] = field(default_factory=dict)
+    static: Mapping[str, Float[Tensor, "outputs rank"]] | None = None
+    tokens: tuple[VisualTokens, ...] = ()
+    writer: Writer | None = field(default=None, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "writer": None}  # a copy in another process has no module of ours
 
     def __post_init__(self) -> None:
         if not self.A or self.A.keys() != self.B.keys():
@@ -59,6 +85,15 @@ class PerceptualWeights:
                     f"{target}: A must be (r, in) or (s, r, in) and B (out, r) or (s, out, r), "
                     f"alike for all targets, got A {tuple(A.shape)} and B {tuple(B.shape)}"
                 )
+        if self.static is not None:
+            for target in self.targets:
+                found = self.static[target].shape if target in self.static else ()
+                if tuple(found) != tuple(self.B[target].shape[-2:]):
+                    raise ValueError(
+                        f"{target}: the static part does not fit B, it is {tuple(found)}"
+                    )
+        if self.tokens and len(self.tokens) != len(self):
+            raise ValueError(f"tokens of {len(self.tokens)} videos, but {len(self)} updates")
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -116,20 +151,27 @@ class PerceptualWeights:
             return PerceptualWeights.batch([self])[index]
         if isinstance(index, int) and not -len(self) <= index < len(self):
             raise IndexError(f"update {index} of a batch of {len(self)}")
-        return self._map(lambda factor: factor[index] if factor.ndim == 3 else factor)
+        chosen = self._map(lambda factor: factor[index] if factor.ndim == 3 else factor)
+        if not self.tokens:
+            return chosen
+        places = torch.arange(len(self))[index].reshape(-1).tolist()
+        return replace(chosen, tokens=tuple(self.tokens[place] for place in places))
 
     def __iter__(self) -> Iterator[PerceptualWeights]:
         return (self[i] for i in range(len(self)))
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> PerceptualWeights:
         A = {target: change(factor) for target, factor in self.A.items()}
-        return replace(self, A=A, B={target: change(factor) for target, factor in self.B.items()})
+        B = {target: change(factor) for target, factor in self.B.items()}
+        static = self.static and {target: change(part) for target, part in self.static.items()}
+        return replace(self, A=A, B=B, static=static, tokens=())
 
     def to(
         self, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> PerceptualWeights:
         """Return the same update on another device or in another dtype."""
-        return self._map(lambda factor: factor.to(device=device, dtype=dtype))
+        moved = self._map(lambda factor: factor.to(device=device, dtype=dtype))
+        return replace(moved, tokens=self.tokens)
 
     # Arithmetic ----------------------------------------------------------------------------------
 
@@ -138,7 +180,8 @@ class PerceptualWeights:
 
         With A shared (or B), ΔW is linear in the other factor: those add and the rank stays.
         Otherwise the factors are laid side by side and the ranks add up. An unbatched update is
-        added to every one of a batch.
+        added to every one of a batch. What is alike for all videos of a model (`static`) is in
+        the sum once.
 
         Raises:
             AdapterError: They are not made for the same layers of the same model.
@@ -153,12 +196,35 @@ class PerceptualWeights:
         return self if isinstance(other, int) and other == 0 else NotImplemented
 
     def __mul__(self, factor: float | int) -> PerceptualWeights:
-        """Return the update with ΔW scaled by `factor`."""
+        """Return the update with what the video decided scaled by `factor`.
+
+        Where `static` is not known that is ΔW as a whole.
+        """
         if not isinstance(factor, int | float):
             return NotImplemented
-        return replace(self, alpha=self.alpha * factor)
+        return combining.scale(self, factor)
 
     __rmul__ = __mul__
+
+    @staticmethod
+    def compose(
+        parts: Sequence[PerceptualWeights], *, at: Sequence[float | int] | None = None
+    ) -> PerceptualWeights:
+        """Return one update for several videos, or for segments of one that were seen apart.
+
+        Args:
+            parts: One video each, in any order, of one model.
+            at: The second of the common time line at which each begins. With it the parts are
+                written anew, each at its time, from the tokens that they keep: what comes first,
+                and when, can be told. That needs the module that wrote them in memory; for loaded
+                adapters use `ViPE.compose`. Without it, the mean weighted by duration, in which
+                the order of the parts is no matter; any adapters of one model have one.
+
+        Raises:
+            AdapterError: They are not of one model, or a part keeps no tokens and there is `at`.
+            ValueError: There are no parts, not as many times, or a part is a batch.
+        """
+        return composing.compose(parts, at=at)
 
     # With a language model -----------------------------------------------------------------------
 
@@ -187,11 +253,11 @@ class PerceptualWeights:
 
     # On disk -------------------------------------------------------------------------------------
 
-    def save(self, folder: str | PathLike[str]) -> None:
+    def save(self, folder: str | PathLike[str], *, state: bool = True) -> None:
         """Write a PEFT LoRA folder; see `vipe.adapter.save`."""
         from vipe import adapter
 
-        adapter.save(self, folder)
+        adapter.save(self, folder, state=state)
 
     def push_to_hub(
         self,

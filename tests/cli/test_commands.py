@@ -124,7 +124,7 @@ def test_an_adapter_answers_as_its_video_does(
     adapter = tmp_path / "out" / "clip"
     assert (done.status, done.out, done.err) == (0, f"{adapter}\n", "")
     assert {file.name for file in adapter.iterdir()} == {
-        "adapter_config.json", "adapter_model.safetensors",
+        "adapter_config.json", "adapter_model.safetensors", "vipe_state.safetensors",
     }  # fmt: skip
 
     done = command("ask", adapter, QUESTION, "--model", model_folder, "--json")
@@ -370,6 +370,48 @@ def test_long_scenes_are_written(
     assert given == {"count": 2, "seed": 1_000_000, "lengths": [8, 64]}
     done = command("scenes", "--long", "-o", tmp_path, "--count", 2, "--lengths", "8,long")
     assert (done.status, "whole numbers" in done.error) == (2, True)
+
+
+def test_timed_scenes_are_written(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vipe.data import time_files
+
+    given: dict[str, Any] = {}
+
+    def write_times(folder: Path, **settings: Any) -> Path:
+        settings.pop("progress")(1, 2)
+        given.update(settings)
+        return folder / "times.jsonl"
+
+    monkeypatch.setattr(time_files, "write_times", write_times)
+    done = command("scenes", "--times", "-o", tmp_path, "--count", 2)
+    assert (done.status, done.out, done.err) == (0, f"{tmp_path}/times.jsonl\n", "")
+    assert given == {"count": 2, "seed": 1_000_000}
+    done = command("scenes", "--times", "--long", "-o", tmp_path, "--count", 2)
+    assert (done.status, "--long and --times" in done.error) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("said", "span"), [("from 3 to 7 seconds", [3, 7]), ("at 2:05", [125, 125]), ("a dog", None)]
+)
+def test_a_time_that_an_answer_states_is_a_span(
+    command: Command,
+    model_folder: Path,
+    clip: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    said: str,
+    span: list[float] | None,
+) -> None:
+    from vipe.cli import ask
+
+    def answer(*_: Any, **__: Any) -> ask.Answer:
+        return ask.Answer(text=said, text_tokens=9, positions=9, first_token=0.1, seconds=0.2)
+
+    monkeypatch.setattr(sys.modules["vipe.cli.ask"], "answer_to", answer)
+    done = command("ask", clip, "When?", "--model", model_folder, "--json")
+    result = json.loads(done.out)
+    assert (result["answer"], result.get("span")) == (said, span)
 
 
 def test_photographs_become_files_and_rows(command: Command, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from vipe.data.long_files import RATE, write_long
 from vipe.data.long_questions import ask_long
 from vipe.data.long_scenes import KINDS, LENGTHS, LongScene, frames_of, sample_long
 from vipe.data.pictures import confusable, pictures
+from vipe.data.scenes import Scene
 from vipe.errors import DataError
 from vipe.evaluation.metrics import is_right
 from vipe.evaluation.rows import read_rows
@@ -74,16 +75,18 @@ def test_the_length_changes_nothing_but_what_is_between(seed: int) -> None:
     assert (short.kind, short.groups, short.events, short.times) == (
         (long.kind, long.groups, long.events, long.times)
     )
-    assert [row | {"frames": 0} for row in ask_long(short)] == [
-        row | {"frames": 0} for row in ask_long(long)
-    ]
+    asked, longer = (
+        [row | {"frames": 0} for row in ask_long(video) if row["kind"] not in ("when", "moment")]
+        for video in (short, long)
+    )
+    assert asked == longer
     assert len(long.parts) > len(short.parts)
 
 
 def test_answers_follow_from_the_shots() -> None:
     for seed in range(24):
         video = sample_long(seed, 64, STYLES)
-        rows = ask_long(video)
+        rows = [row for row in ask_long(video) if row["kind"] not in ("when", "moment")]
         for row in rows:
             if "references" in row:
                 assert all(len(text.split()) > 5 for text in row["references"])
@@ -113,6 +116,27 @@ def test_answers_follow_from_the_shots() -> None:
             assert kinds["needle"] == 1
 
 
+def test_times_are_those_of_the_shots() -> None:
+    for seed in range(24):
+        video = sample_long(seed, 64, STYLES)
+        asked = [row for row in ask_long(video) if row["kind"] in ("when", "moment")]
+        assert len(asked) == 2 * len(video.events) * (video.kind in ("needle", "order"))
+        starts = np.cumsum([0, *(part.frames for part in video.parts)]) / RATE
+        for row in asked:
+            if row["kind"] == "when":
+                (part,) = (p for p in video.parts if p.event is not None and _named(p.scene, row))
+                assert row["seconds"] == starts[video.parts.index(part)]
+                assert row["length"] == 32
+            else:
+                second = float(row["question"].split()[-2])
+                shown = video.parts[int(np.searchsorted(starts, second, side="right")) - 1]
+                assert is_right(shown.scene.actors[0].name, row["accept"])
+
+
+def _named(scene: Scene, row: dict[str, object]) -> bool:
+    return f"the {scene.actors[0].name} " in str(row["question"])
+
+
 def test_frames_are_drawn_one_by_one() -> None:
     video = sample_long(1, 64, STYLES)
     frames = frames_of(video, 32)
@@ -132,7 +156,7 @@ def test_files_and_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     rows = read_rows(path)
     assert {row.frames for row in rows} == {8, 20}
     assert {row.kind for row in rows} == {
-        "needle", "needle presence", "order", "repeats", "chapters", "summary"
+        "needle", "needle presence", "order", "repeats", "chapters", "summary", "when", "moment"
     }  # fmt: skip
     assert {row.video.name for row in rows} == {video.name for video in tmp_path.glob("*.mp4")}
     for row in rows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -96,3 +97,17 @@ def test_other_rows_are_not_compared() -> None:
         compare_answers(first, answered([asked(0), asked(2)], ["dog"] * 2))
     with pytest.raises(DataError, match="one file has 2 answers and the other 1"):
         compare_answers(first, first[:1])
+
+
+def test_a_time_is_kept_and_compared(tmp_path: Path) -> None:
+    row = Row(video=Path("a.mp4"), question="When?", kind="when", seconds=(3.0, 4.5), length=9.0)
+    first, second = tmp_path / "first.jsonl", tmp_path / "second.jsonl"
+    first.write_text(to_line(row, "from 3 to 4 seconds"))
+    second.write_text(to_line(row, "at noon"))
+    (kept,) = read_answers(first)
+    assert kept.row == row
+    assert json.loads(first.read_text())["right"] is True
+    assert json.loads(second.read_text())["right"] is False
+    compared = compare_answers([kept], read_answers(second))
+    assert compared["accuracy"] is not None
+    assert compared["by_kind"].keys() == {"when"}

@@ -75,6 +75,14 @@ def test_what_does_no_harm_is_let_through(tmp_path: Path) -> None:
         (without("accept", references=["a"], options=["a", "b"]), "beside 'accept'"),
         (GOOD | {"frames": "8"}, "'frames' must be a number"),
         (GOOD | {"frames": 0}, "'frames' must be a number"),
+        (without("accept", seconds=3.0), "'seconds' must be a number or [start, end], beside"),
+        (without("accept", seconds="3", length=9), "'seconds' must be a number"),
+        (without("accept", seconds=[3], length=9), "'seconds' must be a number"),
+        (without("accept", seconds=True, length=9), "'seconds' must be a number"),
+        (without("accept", seconds=float("nan"), length=9), "'seconds' must be a number"),
+        (without("accept", seconds=[5, 3], length=9), "not within a length of 9"),
+        (without("accept", seconds=9.5, length=9), "not within a length of 9"),
+        (without("accept", seconds=0, length=0), "not within a length of 0"),
     ],
 )
 def test_a_malformed_row_is_named_with_its_line(tmp_path: Path, line: object, said: str) -> None:
@@ -85,6 +93,19 @@ def test_a_malformed_row_is_named_with_its_line(tmp_path: Path, line: object, sa
     assert text.startswith(f"{file}, line 3: ")
     assert said in text
     assert "\n" not in text
+
+
+def test_rows_that_ask_for_a_time(tmp_path: Path) -> None:
+    file = write(
+        tmp_path,
+        without("accept", seconds=3, length=9.5),
+        without("accept", seconds=[3, 4.5], length=9),
+        GOOD | {"seconds": 3, "length": 9},
+    )
+    rows = read_rows(file)
+    assert [row.seconds for row in rows] == [(3.0, 3.0), (3.0, 4.5), (3.0, 3.0)]
+    assert [row.length for row in rows] == [9.5, 9.0, 9.0]
+    assert [bool(row.accept) for row in rows] == [False, False, True]
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

@@ -168,14 +168,20 @@ def test_merged_and_unloaded(seen: Seen) -> None:
         close(logits(merged, seen.ids), logits(seen.model.language_model, seen.ids))
 
 
-def test_videos_are_added_up(seen: Seen) -> None:
+def test_videos_are_added_up(seen: Seen, tmp_path: Path) -> None:
     """PEFT lays the factors side by side (`cat`); here A is shared, and B is added."""
     peft = PeftModel.from_pretrained(seen.language_model, str(seen.folder / "one"), "one")
     peft.load_adapter(str(seen.folder / "two"), "two")
-    peft.add_weighted_adapter(["one", "two"], [1.0, 1.0], "both", combination_type="cat")
-    peft.set_adapter("both")
-    # The static targets are counted twice by either.
-    close(logits(peft, seen.ids), seen.ours(seen.one + seen.two))
+    (0 * seen.one).save(tmp_path / "static")  # what is alike for all videos
+    peft.load_adapter(str(tmp_path / "static"), "static")
+    for names, factors, ours in (
+        (["one", "two"], [0.5, 0.5], 0.5 * seen.one + 0.5 * seen.two),
+        (["one", "two", "static"], [1.0, 1.0, -1.0], seen.one + seen.two),
+    ):
+        both = "-".join(names)
+        peft.add_weighted_adapter(names, factors, both, combination_type="cat")
+        peft.set_adapter(both)
+        close(logits(peft, seen.ids), seen.ours(ours))
 
 
 def test_the_code_of_the_page_says_what_we_say(

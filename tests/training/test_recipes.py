@@ -48,12 +48,15 @@ def small(recipe: Recipe, config: ViPEConfig, data: Path, folder: Path) -> Recip
     values |= {"data": data, "cache": folder / "cache", "runs": folder / "runs"}
     own = values["model"]
     values["model"] = config.to_dict() | {"merging": own.get("merging", {})}
-    values |= {"precision": "float32", "compile": False, "row_tokens": 600}
+    # Tiny models have no weights to start from.
+    values |= {"precision": "float32", "compile": False, "row_tokens": 600, "start": None}
     for share in values["sources"]:
         share |= {"clips": 2, "gist_clips": share["gist_clips"] and 3}
     sources = [share["source"] for share in values["sources"]]
     for source in [*sources, *values["held_out"]["sources"].values()]:
         source |= {name: SCENES for name in ("count", "clips") if name in source}
+        if "clips" in source:  # joins scenes of one kind
+            source["count"] = 2 * SCENES
         source |= {"things": None} if "things" in source else {}
     stages = {name: min(2, values["alignment"][name]) for name in ("gist_steps", "steps")}
     values["alignment"] |= stages

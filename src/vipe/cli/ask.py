@@ -47,7 +47,8 @@ def ask(
     live is seen to its end, or up to --until; what was seen of a stream that breaks off counts, and
     the second at which it did goes to stderr. The answer alone goes to stdout. With --json,
     `seconds` says what took how long: to load the program and the model (load), to decode, encode
-    and see the video, and after that to the first token and to the end of the answer.
+    and see the video, and after that to the first token and to the end of the answer; where the
+    answer states a time, `span` is its start and end in seconds.
     """
     look = Look(frames=frames, merge_ratio=merge_ratio, rate=rate, until=until, follow=follow)
     with progress() as bar:
@@ -57,8 +58,12 @@ def ask(
     decoding = Decoding(max_new_tokens=max_new_tokens, temperature=temperature)
     answer = answer_to(opened, question, decoding, shown=not as_json)
     if as_json:
+        from vipe.evaluation.when import span_in
+
+        span = span_in(answer.text)
         result = {
             "answer": answer.text,
+            **({} if span is None else {"span": list(span)}),
             "visual_tokens_in_prompt": answer.positions - answer.text_tokens,
             "prompt_tokens": answer.text_tokens,
             "frames": opened.frames,

@@ -51,6 +51,10 @@ def scenes(
             metavar="N,N,…", callback=_numbers, help="Of --long: lengths in frames, 8 or more."
         ),
     ] = "8,64,256,1024,4096,10000",
+    times: Annotated[
+        bool,
+        typer.Option("--times", help="Scenes over seconds or minutes, asked when things are seen."),
+    ] = False,
 ) -> None:
     """Render scenes to evaluate on.
 
@@ -61,12 +65,26 @@ def scenes(
     With --long a video is many scenes, of which few are asked for: one short event among all the
     others, the order of three, how often one is repeated, or what its parts show. A seed's events
     are the same at every length.
+
+    With --times a video is two to four scenes over 4 to 600 seconds, and all that is asked is of
+    time: when something appears, for how long, or what is shown after so many seconds.
     """
     with progress() as bar:
         bar.show("rendering")
+        if (long or times) and (photographs or (long and times)):
+            raise typer.BadParameter("give one of --photographs, --long and --times")
+        if times:
+            from vipe.data.time_files import write_times
+
+            path = write_times(
+                output,
+                count=count,
+                seed=seed,
+                progress=lambda done, total: bar.show("rendering", done, total),
+            )
+            print(path)
+            return
         if long:
-            if photographs:
-                raise typer.BadParameter("long videos have no photographs behind them")
             from vipe.data.long_files import write_long
 
             path = write_long(

@@ -75,7 +75,8 @@ def evaluate(
 
     The last line of stdout is one JSON object: n, accuracy (over rows with accept), the same by
     kind, by length where rows say it (frames), and bleu1, bleu4, rouge_l and cider (over rows with
-    references).
+    references). Rows that ask for a time (seconds and length) are right within 5% of the length,
+    and add "when": how many answers state one, the median error, and the share within 5%.
     """
     if frames is not None and rate is not None:
         raise typer.BadParameter("give either --frames or --rate")

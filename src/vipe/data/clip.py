@@ -46,6 +46,9 @@ class Question:
             ("yes" and "no" must come first). Empty for captions that are scored by references.
         before: The turns of the conversation before it, questions and answers.
         about: The thing whose presence is asked for, as the question names it; else empty.
+        seconds: For evaluation, (start, end) of the time that is asked for, of a moment twice the
+            same; None where none is.
+        length: How long the video is, in seconds, where a time is asked for.
     """
 
     text: str
@@ -54,6 +57,8 @@ class Question:
     accept: tuple[str, ...] = ()
     before: tuple[tuple[str, str], ...] = ()
     about: str = ""
+    seconds: tuple[float, float] | None = None
+    length: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,11 +86,14 @@ class Clip:
         shots: What is shown, one after another.
         questions: What is asked.
         sightings: What is seen, when and where, where a source knows it; none is no claim.
+        cuts: The frames, by number, with which another video begins: each is seen by itself, and
+            what is written of them is composed.
     """
 
     shots: tuple[Shot, ...]
     questions: tuple[Question, ...]
     sightings: tuple[Sighting, ...] = ()
+    cuts: tuple[int, ...] = ()
 
 
 @runtime_checkable

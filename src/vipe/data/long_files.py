@@ -8,13 +8,10 @@ from pathlib import Path
 
 from vipe.data import long_scenes, scene_sampling
 from vipe.data.long_questions import ask_long
-from vipe.data.long_scenes import LENGTHS, frames_of, sample_long
+from vipe.data.long_scenes import LENGTHS, RATE, frames_of, sample_long
 from vipe.data.pictures import STYLES
 from vipe.data.scene_files import note_of, write_frames, write_rows
 from vipe.errors import DataError
-
-RATE = 2
-"""Frames a second: as many as a stream is sampled at, so that each of them is seen."""
 
 
 def write_long(

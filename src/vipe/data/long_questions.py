@@ -8,10 +8,11 @@ from typing import Any
 
 from numpy.random import Generator, default_rng
 
-from vipe.data.long_scenes import VERSION, LongScene
+from vipe.data.long_scenes import RATE, VERSION, LongScene
 from vipe.data.pictures import Picture, confusable, pictures
 from vipe.data.scene_wordings import GROUPS as ASKED
 from vipe.data.scene_wordings import NUMBERS, PRESENCE, fill
+from vipe.data.time_questions import APPEARS
 
 _MANY = {"food": "food", "clothing": "clothing"}  # as a group is called; else its plural
 _OFTEN = {1: ("once",), 2: ("twice",)}
@@ -23,11 +24,12 @@ def ask_long(video: LongScene) -> list[dict[str, Any]]:
 
     - needle: what the one thing of its group is, whether it is there, and whether another is.
     - order: which is first and last, and what follows and precedes what.
+    - needle and order: when each thing appears, in seconds, and what is shown at that time.
     - repeats: how often it is seen.
     - chapters: of what each part is, out of three; and a summary, which is scored by references.
     """
     rng = default_rng([VERSION, video.seed, 1])  # the same questions at every length
-    rows = list(_ROWS[video.kind](rng, video))
+    rows = [*_ROWS[video.kind](rng, video), *_times(video)]
     return [row | {"frames": len(video)} for row in rows]
 
 
@@ -54,6 +56,28 @@ def _order(_: Generator, video: LongScene) -> Iterator[dict[str, Any]]:
     for before, after in pairwise(things):
         yield _row(f"Which {one} comes after {_the(before)}?", after.words, "order")
         yield _row(f"Which {one} comes before {_the(after)}?", before.words, "order")
+
+
+def _times(video: LongScene) -> Iterator[dict[str, Any]]:
+    """When events are: of videos in which each is once."""
+    if video.kind not in ("needle", "order"):
+        return
+    length, things = len(video) / RATE, _things(video)
+    frame = 0
+    for part in video.parts:
+        start, frame = frame, frame + part.frames
+        if part.event is None:
+            continue
+        thing = things[part.event]
+        yield {
+            "question": fill(APPEARS[0], the=_the(thing), many=thing.many),
+            "seconds": start / RATE,
+            "length": length,
+            "kind": "when",
+        }
+        # In the event's middle, and said so that it is within it.
+        moment = f"{(start + part.frames / 2) / RATE:g}"
+        yield _row(f"What is shown at {moment} seconds?", thing.words, "moment")
 
 
 def _repeats(_: Generator, video: LongScene) -> Iterator[dict[str, Any]]:

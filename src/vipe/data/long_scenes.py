@@ -31,6 +31,9 @@ VERSION = 1
 LENGTHS = (8, 64, 256, 1024, 4096, 10_000)
 """In frames."""
 
+RATE = 2
+"""Frames a second: as many as a stream is sampled at, so that each of them is seen."""
+
 KINDS = ("needle", "order", "repeats", "chapters")
 """What is asked of a long video; seeds take turns."""
 

@@ -7,9 +7,11 @@ frames, and their features, are the single scenes' own.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
-from numpy.random import default_rng
+from numpy.random import Generator, default_rng
 
 from vipe.data.clip import Clip, Shot
 from vipe.data.pictures import confusable, pictures
@@ -49,14 +51,8 @@ class SceneJoins:
     def clip(self, index: int, epoch: int = 0) -> Clip:
         """The `index`-th join; every pass joins others."""
         rng = default_rng([VERSION, index, 2, epoch])
-        parts: list[tuple[Scene, Shot]] = []
         wanted = int(rng.integers(2, 4))
-        while len(parts) < wanted:
-            place = self._indices[int(rng.integers(len(self._indices)))]
-            scene = self.source.scene(self.source.seeds[place])
-            picture = pictures()[scene.actors[0].name]
-            if not any(confusable(picture, pictures()[other.actors[0].name]) for other, _ in parts):
-                parts.append((scene, self.source.shot(scene)))
+        parts = self.choose(rng, wanted)
         lengths = [int(n) for n in rng.integers(2, 5 if wanted == 2 else 4, size=wanted)]
         step = float(rng.uniform(0.4, 1.0))
         shots, seconds = [], 0.0
@@ -67,8 +63,19 @@ class SceneJoins:
             times = tuple(round(seconds + (i + 0.5) * step, 6) for i in range(length))
             shots.append(Shot(key=shot.key, index=shown, seconds=times))
             seconds += length * step
-        whole = _described(index, parts)
+        whole = described(index, [scene for scene, _ in parts])
         return Clip(shots=tuple(shots), questions=ask(whole, epoch), sightings=sightings(whole))
+
+    def choose(self, rng: Generator, wanted: int) -> list[tuple[Scene, Shot]]:
+        """Draw so many scenes of things that cannot be taken for one another."""
+        parts: list[tuple[Scene, Shot]] = []
+        while len(parts) < wanted:
+            place = self._indices[int(rng.integers(len(self._indices)))]
+            scene = self.source.scene(self.source.seeds[place])
+            picture = pictures()[scene.actors[0].name]
+            if not any(confusable(picture, pictures()[other.actors[0].name]) for other, _ in parts):
+                parts.append((scene, self.source.shot(scene)))
+        return parts
 
     def keys(self) -> list[str]:
         """The keys of the scenes of one picture."""
@@ -80,25 +87,26 @@ class SceneJoins:
         return self.source.render(key)
 
 
-def _described(index: int, parts: list[tuple[Scene, Shot]]) -> Scene:
-    """The join as one scene, to be asked about; its background is no single one."""
-    backgrounds = [scene.background for scene, _ in parts]
+def described(index: int, scenes: Sequence[Scene], ends: Sequence[float] = ()) -> Scene:
+    """The join as one scene, to be asked about; its background is no single one.
+
+    Args:
+        index: Names it.
+        scenes: Of one picture each.
+        ends: From 0 on, where each begins and the last ends, as shares; equal ones unless given.
+    """
+    backgrounds = [scene.background for scene in scenes]
     background = next((b for b in backgrounds if b.kind == "photograph"), backgrounds[0])
+    ends = ends or [i / len(scenes) for i in range(len(scenes) + 1)]
     actors = tuple(
-        replace(
-            scene.actors[0],
-            motion="still",
-            place="",
-            appears=i / len(parts),
-            leaves=(i + 1) / len(parts),
-        )
-        for i, (scene, _) in enumerate(parts)
+        replace(scene.actors[0], motion="still", place="", appears=start, leaves=end)
+        for scene, (start, end) in zip(scenes, pairwise(ends), strict=True)
     )
     return Scene(
         seed=_SEEDS + index,
         kind="sequence",
         duration=1.0,
-        frames=2 * len(parts),
+        frames=2 * len(scenes),
         background=replace(background, name=""),
         actors=actors,
     )

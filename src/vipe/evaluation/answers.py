@@ -10,7 +10,7 @@ from typing import TypedDict
 
 from vipe.errors import DataError
 from vipe.evaluation.intervals import Comparison, compare
-from vipe.evaluation.metrics import caption_scores_by_row, is_right
+from vipe.evaluation.metrics import caption_scores_by_row, verdict
 from vipe.evaluation.rows import Row, parse_row, read_objects
 
 
@@ -32,7 +32,11 @@ class Compared(TypedDict):
 
 def to_line(row: Row, answer: str) -> str:
     """Return the line that keeps an answer."""
-    expected = {"accept": row.accept} if row.accept else {"references": row.references}
+    expected: dict[str, object] = {"accept": row.accept} if row.accept else {}
+    if row.references:
+        expected = {"references": row.references}
+    if row.seconds is not None:
+        expected |= {"seconds": row.seconds, "length": row.length}
     if row.options:
         expected["options"] = row.options
     length = {} if row.frames is None else {"frames": row.frames}
@@ -41,7 +45,7 @@ def to_line(row: Row, answer: str) -> str:
         "question": row.question,
         "kind": row.kind,
         "answer": answer,
-        "right": is_right(answer, row.accept) if row.accept else None,
+        "right": verdict(row, answer),
         **expected,
         **length,
     }
@@ -98,19 +102,19 @@ def compare_answers(first: Sequence[Answered], second: Sequence[Answered]) -> Co
         return compare(score(ours), score(theirs), [one.row.video for one in ours])
 
     by_kind: dict[str, Comparison] = {}
-    for kind in dict.fromkeys(one.row.kind for one in first if one.row.accept):
-        found = compared(lambda row, kind=kind: row.accept and row.kind == kind, _right)  # type: ignore[misc]
+    for kind in dict.fromkeys(one.row.kind for one in first if not one.row.references):
+        found = compared(lambda row, kind=kind: not row.references and row.kind == kind, _right)  # type: ignore[misc]
         assert found is not None
         by_kind[kind] = found
     return {
-        "accuracy": compared(lambda row: row.accept, _right),
+        "accuracy": compared(lambda row: not row.references, _right),
         "cider": compared(lambda row: row.references, _cider),
         "by_kind": by_kind,
     }
 
 
 def _right(answers: Sequence[Answered]) -> list[float]:
-    return [float(is_right(one.answer, one.row.accept)) for one in answers]
+    return [float(bool(verdict(one.row, one.answer))) for one in answers]
 
 
 def _cider(answers: Sequence[Answered]) -> list[float]:

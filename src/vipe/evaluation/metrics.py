@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import NotRequired, TypedDict
 
 from vipe.evaluation.rows import Row
+from vipe.evaluation.when import WhenSummary, is_near, summarise_when
 
 
 class KindSummary(TypedDict):
@@ -33,7 +34,8 @@ class CaptionScores(TypedDict):
 class Summary(TypedDict):
     """What an evaluation says; a figure without rows to compute it from is None.
 
-    `by_length` is there where rows say how many frames their videos have: accuracy against length.
+    `by_length` is there where rows say how many frames their videos have: accuracy against length;
+    `when` where rows ask for a time.
     """
 
     n: int
@@ -44,6 +46,7 @@ class Summary(TypedDict):
     rouge_l: float | None
     cider: float | None
     by_length: NotRequired[dict[str, KindSummary]]
+    when: NotRequired[WhenSummary]
 
 
 def is_right(answer: str, accept: Sequence[str]) -> bool:
@@ -67,6 +70,18 @@ def is_right(answer: str, accept: Sequence[str]) -> bool:
         elif word in folded:
             return True
     return False
+
+
+def verdict(row: Row, answer: str) -> bool | None:
+    """Whether an answer to a row is right; None for a caption, which is scored.
+
+    A time is right when it is at most a twentieth of the video's length off.
+    """
+    if row.accept:
+        return is_right(answer, row.accept)
+    if row.seconds is not None and row.length is not None:
+        return is_near(answer, row.seconds, row.length)
+    return None
 
 
 # The Penn Treebank's ways with English that captions meet, in order of precedence.
@@ -178,24 +193,21 @@ def summarise(rows: Sequence[Row], answers: Sequence[str]) -> Summary:
         answers: The model's answer to each.
 
     Returns:
-        `n` rows; `accuracy`, 0 to 1, over the rows with `accept`, and the same kind by kind in
-        the order of the kinds' first rows; `bleu1`, `bleu4`, `rouge_l` and `cider` over the rows
-        with `references` (see `caption_scores`); `by_length`, as by kind, where rows have `frames`,
-        the shortest first.
+        `n` rows; `accuracy`, 0 to 1, over the rows with `accept` or `seconds`, and the same kind
+        by kind in the order of the kinds' first rows; `bleu1`, `bleu4`, `rouge_l` and `cider` over
+        the rows with `references` (see `caption_scores`); `by_length`, as by kind, where rows have
+        `frames`, the shortest first; `when`, where rows have `seconds` (`vipe.evaluation.when`).
 
     Raises:
         ValueError: There are not as many answers as rows.
     """
-    right = [
-        is_right(answer, row.accept) if row.accept else None
-        for row, answer in zip(rows, answers, strict=True)
-    ]
+    right = [verdict(row, answer) for row, answer in zip(rows, answers, strict=True)]
     kinds: dict[str, list[bool | None]] = {}
     lengths: dict[int, list[bool | None]] = {}
-    for row, verdict in zip(rows, right, strict=True):
-        kinds.setdefault(row.kind, []).append(verdict)
+    for row, found in zip(rows, right, strict=True):
+        kinds.setdefault(row.kind, []).append(found)
         if row.frames is not None:
-            lengths.setdefault(row.frames, []).append(verdict)
+            lengths.setdefault(row.frames, []).append(found)
     captions = [(a, row.references) for row, a in zip(rows, answers, strict=True) if row.references]
     scores = caption_scores(*zip(*captions, strict=True)) if captions else None
     summary: Summary = {
@@ -212,6 +224,9 @@ def summarise(rows: Sequence[Row], answers: Sequence[str]) -> Summary:
             str(length): {"n": len(v), "accuracy": _share(v)}
             for length, v in sorted(lengths.items())
         }
+    when = summarise_when(rows, answers)
+    if when is not None:
+        summary["when"] = when
     return summary
 
 

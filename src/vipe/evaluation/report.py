@@ -9,7 +9,7 @@ from typing import TypedDict
 from vipe.errors import DataError
 from vipe.evaluation.answers import Answered, Compared, compare_answers
 from vipe.evaluation.intervals import Interval, interval
-from vipe.evaluation.metrics import CaptionScores, caption_scores, is_right
+from vipe.evaluation.metrics import CaptionScores, caption_scores, verdict
 
 EXAMPLES = 3
 """Wrong answers of each kind that are shown."""
@@ -110,7 +110,7 @@ def _of_file(name: str, path: Path, answers: Sequence[Answered]) -> OfFile:
 
 
 def _of_kind(answers: Sequence[Answered]) -> OfKind:
-    wrong = [one for one in answers if one.row.accept and not _is_right(one)]
+    wrong = [one for one in answers if verdict(one.row, one.answer) is False]
     shown = min(EXAMPLES, len(wrong))
     # From all over the file: the first ones would often be about one video.
     spread = [wrong[place * len(wrong) // shown] for place in range(shown)]
@@ -123,7 +123,7 @@ def _of_kind(answers: Sequence[Answered]) -> OfKind:
                 "video": str(one.row.video),
                 "question": one.row.question,
                 "answer": one.answer,
-                "accept": list(one.row.accept),
+                "accept": list(one.row.accept) or [_time(one)],
             }
             for one in spread
         ],
@@ -131,11 +131,14 @@ def _of_kind(answers: Sequence[Answered]) -> OfKind:
 
 
 def _accuracy(answers: Sequence[Answered]) -> Interval | None:
-    judged = [one for one in answers if one.row.accept]
-    if not judged:
+    judged = [(one.row.video, verdict(one.row, one.answer)) for one in answers]
+    known = [(video, float(right)) for video, right in judged if right is not None]
+    if not known:
         return None
-    return interval([float(_is_right(one)) for one in judged], [one.row.video for one in judged])
+    return interval([right for _, right in known], [video for video, _ in known])
 
 
-def _is_right(one: Answered) -> bool:
-    return is_right(one.answer, one.row.accept)
+def _time(one: Answered) -> str:
+    """What a right answer states, where a time is asked for."""
+    start, end = one.row.seconds or (0.0, 0.0)
+    return f"{start:g} s" if start == end else f"{start:g} to {end:g} s"

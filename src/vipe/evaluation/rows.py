@@ -2,9 +2,10 @@
 
 A line is an object with `video` (a path, relative to the file), `question`, `kind`, and either
 `accept` (words of which any one makes an answer right) or `references` (sentences that a caption
-is compared with). With `options` beside `accept` the question is multiple choice: the answer is the
-option that the model finds likeliest. `frames` may say how long the video is, for figures by
-length. Other keys are left alone, and blank lines are skipped.
+is compared with). A row that asks for a time has `seconds`, a number or [start, end], and the
+video's `length`, and needs neither. With `options` beside `accept` the question is multiple choice:
+the answer is the option that the model finds likeliest. `frames` may say how long the video is, for
+figures by length. Other keys are left alone, and blank lines are skipped.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from vipe.data.text import numbered_lines, read_text
 from vipe.errors import DataError
 
+_YEARS = 1e9
+"""Seconds that no video lasts."""
 CAPTION_BEAMS = 3
 """Of the search for an answer that is scored against references, as is the rule for captions."""
 CAPTION_LENGTH_PENALTY = 0.0
@@ -36,6 +40,9 @@ class Row:
         references: Sentences that people wrote. Empty where there is `accept`.
         options: What is chosen from, by likelihood; empty where the answer is written freely.
         frames: How many frames the video has; None where the row does not say.
+        seconds: (start, end) of what is asked for, of a moment twice the same; None where no time
+            is asked for.
+        length: The video's, in seconds; there where `seconds` is.
     """
 
     video: Path
@@ -45,6 +52,8 @@ class Row:
     references: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     frames: int | None = None
+    seconds: tuple[float, float] | None = None
+    length: float | None = None
 
 
 def read_rows(path: str | Path) -> list[Row]:
@@ -97,8 +106,9 @@ def parse_row(record: dict[str, object], where: str, folder: Path) -> Row:
         DataError: A key is missing or is not what it must be.
     """
     video, question, kind = (text_of(record, key, where) for key in ("video", "question", "kind"))
-    if ("accept" in record) == ("references" in record):
-        found = "both" if "accept" in record else "neither"
+    both = "accept" in record and "references" in record
+    if both or not record.keys() & {"accept", "references", "seconds"}:
+        found = "both" if both else "neither"
         raise DataError(f"{where}: needs either 'accept' or 'references', has {found}")
     options = _texts(record, "options", where)
     if options and (len(options) < 2 or "references" in record):
@@ -114,7 +124,27 @@ def parse_row(record: dict[str, object], where: str, folder: Path) -> Row:
         references=_texts(record, "references", where),
         options=options,
         frames=frames,
+        **_times(record, where),
     )
+
+
+def _times(record: dict[str, object], where: str) -> dict[str, Any]:
+    if "seconds" not in record:
+        return {}
+    given: Any = record["seconds"]
+    length: Any = record.get("length")
+    span = given if isinstance(given, list) else [given, given]
+    if not _is_number(length) or len(span) != 2 or not all(map(_is_number, span)):
+        raise DataError(
+            f"{where}: 'seconds' must be a number or [start, end], beside 'length', a number"
+        )
+    if not 0 <= span[0] <= span[1] <= length or length == 0:
+        raise DataError(f"{where}: 'seconds' {given} are not within a length of {length}")
+    return {"seconds": (float(span[0]), float(span[1])), "length": float(length)}
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < _YEARS
 
 
 def text_of(record: dict[str, object], key: str, where: str) -> str:

@@ -143,7 +143,9 @@ class Library:
         same = shared.keys() == weights.A.keys() and all(
             torch.equal(shared[target], A) for target, A in weights.A.items()
         )
-        return replace(weights, A=shared) if same else weights
+        # What sums and compositions need is of no use to who answers.
+        kept = replace(weights, static=None, tokens=())
+        return replace(kept, A=shared) if same else kept
 
 
 class _Apart(Seer):

@@ -15,28 +15,40 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from vipe.data.clip import Clip, ClipSource
-from vipe.encoders.encoder import patch_positions
-from vipe.merging import MergeConfig, VisualTokens, merge_video
-from vipe.tokens import every_patch
+from vipe.merging import MergeConfig, VisualTokens
 from vipe.training.alignment import AskedWords, Bag
 from vipe.training.concepts import Sightings, sightings
 from vipe.training.features import FeatureStore
 from vipe.training.packing import PackedRows, Packer, Turn
+from vipe.training.segments import OF_TIME, Segments, composed, cut
 
 Kinds = tuple[str, ...] | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """What one step sees: each row of questions belongs to the video of the same place."""
+    """What one step sees: each row of questions belongs to the clip of the same place.
+
+    Attributes:
+        tokens: Of the videos.
+        rows: The questions of each clip.
+        bags: The words of its answers.
+        asked: Its questions, with the words of their answers.
+        seen: What it shows.
+        mix: Of which videos a clip's weights are the mean, by what shares; None where each clip
+            is the video of the same place.
+    """
 
     tokens: VisualTokens
     rows: PackedRows
     bags: tuple[Bag, ...]
     asked: tuple[AskedWords, ...]
     seen: tuple[Sightings, ...] = ()
+    mix: Float[Tensor, "clips videos"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +59,13 @@ class Phase:
         clips: Of each source in every batch.
         merge_ratios: One is drawn for each step.
         steps: How many; None for all that follow.
+        segments: Which of the clips are seen in segments; None for none.
     """
 
     clips: tuple[int, ...]
     merge_ratios: tuple[float, ...]
     steps: int | None = None
+    segments: Segments | None = None
 
 
 class Batches:
@@ -88,7 +102,7 @@ class Batches:
     def __getitem__(self, step: int) -> Batch:
         """Return the batch of a step, always the same."""
         clips, kinds, ratio, rng = self._draw(step)
-        return self.collate(clips, rng, ratio, kinds)
+        return self.collate(clips, rng, ratio, kinds, self._phase(step)[0].segments)
 
     def bags_and_sightings(self, step: int) -> tuple[tuple[Bag, ...], tuple[Sightings, ...]]:
         """Return the words of a step's batch and what it shows alone, which takes little."""
@@ -128,15 +142,24 @@ class Batches:
         rng: random.Random,
         merge_ratio: float,
         kinds: Sequence[Kinds] | None = None,
+        segments: Segments | None = None,
     ) -> Batch:
         """Make the batch of some clips; `kinds` are those of questions in each clip's row."""
         turns = [_turns(clip, rng) for clip in clips]
         config = None if self.merging is None else replace(self.merging, merge_ratio=merge_ratio)
-        tokens = _merge([self.features.clip(c) for c in clips], config)
+        parts = [cut(c, *self.features.clip(c), rng=rng, segments=segments) for c in clips]
+        tokens, mix = composed(parts, config)
         rows = self.packer.pack(
             [
-                [turn for turn in asked if only is None or turn.kind in only]
-                for asked, only in zip(turns, kinds or [None] * len(turns), strict=True)
+                [
+                    turn
+                    for turn in asked
+                    if (only is None or turn.kind in only)
+                    and not (part.summed and turn.kind in OF_TIME)
+                ]
+                for asked, only, part in zip(
+                    turns, kinds or [None] * len(turns), parts, strict=True
+                )
             ]
         )
         return Batch(
@@ -145,6 +168,7 @@ class Batches:
             bags=self.packer.bags(turns),
             asked=self.packer.asked(rows.turns),
             seen=tuple(map(sightings, clips)),
+            mix=None if mix is None else mix.to(self.device),
         )
 
     def stream(self, steps: Iterable[int]) -> Iterator[Batch]:
@@ -183,32 +207,3 @@ def _turns(clip: Clip, rng: random.Random) -> list[Turn]:
     kinds = sorted(rng.sample(list(by_kind), len(by_kind)), key=lambda kind: kind != "caption")
     longest = max(map(len, by_kind.values()), default=0)
     return [by_kind[kind][i] for i in range(longest) for kind in kinds if i < len(by_kind[kind])]
-
-
-def _merge(
-    clips: Sequence[tuple[torch.Tensor, list[float]]], config: MergeConfig | None
-) -> VisualTokens:
-    """Merge clips of equal length together, then put all into one batch, in order."""
-    by_length: dict[int, list[int]] = {}
-    for place, (features, _) in enumerate(clips):
-        by_length.setdefault(len(features), []).append(place)
-    merged: dict[int, VisualTokens] = {}
-    for places in by_length.values():
-        features = torch.stack([clips[place][0] for place in places]).float()
-        grid = round(features.shape[2] ** 0.5)
-        seconds = [torch.tensor(clips[place][1]) for place in places]
-        position = torch.stack([patch_positions(s, grid) for s in seconds])
-        # Midpoints of equal parts: the video is as long as the last plus the first.
-        duration = torch.stack([s[-1] + s[0] for s in seconds])
-        if config is None:
-            tokens = every_patch(features, position, duration)
-        else:
-            tokens = merge_video(features, position, duration, config)
-        for row, place in enumerate(places):
-            merged[place] = VisualTokens(
-                features=tokens.features[row : row + 1],
-                size=tokens.size[row : row + 1],
-                centre=tokens.centre[row : row + 1],
-                duration=tokens.duration[row : row + 1],
-            )
-    return VisualTokens.batch([merged[place] for place in range(len(clips))])

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vipe.binding import Binding
+from vipe.combining import mix
 from vipe.config import ViPEConfig
 from vipe.merging import VisualTokens
 from vipe.model_files import save_model, save_twin
@@ -116,13 +118,14 @@ class WritesWeights(Method):
         values: dict[str, float] = {}
         loss = slots.new_zeros(())
         if step < alignment.before or alignment.weight > 0:
-            words = self.readers.slot_loss(slots, batch.bags)
-            asked = self.readers.question_loss(slots, batch.asked)
+            read = slots if batch.mix is None else torch.einsum("cv,vsd->csd", batch.mix, slots)
+            words = self.readers.slot_loss(read, batch.bags)
+            asked = self.readers.question_loss(read, batch.asked)
             values |= {"slot_loss": words.item(), "question_loss": asked.item()}
             loss = words + asked
         if step < alignment.before:
             return loss, values
-        with self.language.attached(self._decide(slots, gists)):
+        with self.language.attached(self._decide(slots, gists, batch)):
             logits, labels = self.language(batch.rows)
         answered, weighted = _answer_losses(logits, labels, batch)
         loss = alignment.weight * loss + weighted
@@ -144,10 +147,13 @@ class WritesWeights(Method):
             return queries.gists.float(), self.module.perception.read(queries).float()
 
     def _decide(
-        self, slots: Float[Tensor, "b s d"], gists: Float[Tensor, "b g d"]
+        self, slots: Float[Tensor, "b s d"], gists: Float[Tensor, "b g d"], batch: Batch
     ) -> PerceptualWeights:
+        """The weights of each clip; of one that was seen in segments, their mean."""
         with self.language.autocast():
-            return self.module.perception.decide(slots, gists)
+            times = self.module.injection.times(batch.tokens)
+            weights = self.module.perception.decide(slots, gists, times)
+        return weights if batch.mix is None else mix(weights, batch.mix)
 
     def _gist(self, batch: Batch) -> tuple[Float[Tensor, ""], dict[str, float]]:
         gists = self._gists(batch.tokens)
@@ -186,7 +192,7 @@ class WritesWeights(Method):
             values["question_loss"] = readers.question_loss(slots, batch.asked).item()
         if steps <= alignment.before:
             return values, None
-        with self.language.attached(self._decide(slots, gists)):
+        with self.language.attached(self._decide(slots, gists, batch)):
             logits, labels = self.language(batch.rows)
         return values | {"loss": F.cross_entropy(logits, labels).item()}, logits.argmax(
             -1

@@ -12,7 +12,7 @@ from vipe.training.recipe import Optimizer, Recipe
 
 # Not the static factor: were A to change quickly, the keys of a binding would no longer match it.
 _HEADS = ("heads_A", "heads_B", "shift", "mix", "lora", "tag", "part")
-_SHARED = ("shared_tag", "across")
+_SHARED = ("shared_tag", "across", "second")
 _STARTS = ("slots", "mix", "parts")
 
 

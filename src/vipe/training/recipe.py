@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from vipe.config import ViPEConfig
 from vipe.tokens import Reads
+from vipe.training.segments import Segments
 from vipe.training.sources import Part, Source
 
 MergeRatios = Annotated[tuple[Annotated[float, Field(ge=0, lt=1)], ...], Field(min_length=1)]
@@ -126,6 +127,7 @@ class Recipe(Part):
         held_out: What is evaluated on as it goes.
         optimizer: How.
         alignment: The losses that need no language model, and the steps that have them alone.
+        segments: Which clips the language model's steps see in segments that are composed.
         row_tokens: Tokens of a row (the turns of one clip).
         merge_ratios: One is drawn for each batch.
         precision: What the frozen language model computes in; "auto" for what this machine is
@@ -150,6 +152,7 @@ class Recipe(Part):
     held_out: Evaluation = Evaluation()
     optimizer: Optimizer
     alignment: Alignment = Alignment()
+    segments: Segments = Segments()
     row_tokens: int = Field(default=128, ge=1)
     merge_ratios: MergeRatios = (0.5,)
     precision: Literal["float32", "bfloat16", "int8", "auto"] = "float32"
@@ -171,6 +174,8 @@ class Recipe(Part):
             alignment.gist_steps or alignment.weight or alignment.gist_weight
         ):
             raise ValueError("alignment: a model that reads tokens has no gist and no slots")
+        if self.method == "tokens" and self.segments.summed:
+            raise ValueError("segments: summed: a model that reads tokens writes no weights")
         return self
 
     @property

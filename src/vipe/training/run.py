@@ -246,5 +246,5 @@ def _phases(recipe: Recipe, each: int) -> list[Phase]:
             steps=alignment.gist_steps * each,
         ),
         Phase(clips=clips, merge_ratios=alignment.merge_ratios, steps=alignment.steps * each),
-        Phase(clips=clips, merge_ratios=recipe.merge_ratios),
+        Phase(clips=clips, merge_ratios=recipe.merge_ratios, segments=recipe.segments),
     ]

@@ -89,6 +89,36 @@ class SceneJoins(Scenes):
         return Source(super().build(data, size=size), self.clips)  # type: ignore[arg-type]
 
 
+class SceneTimes(SceneJoins):
+    """Scenes of one picture each over some seconds or many minutes, asked about time.
+
+    Attributes:
+        lengths: The shortest and the longest, in seconds.
+    """
+
+    kind: Literal["scene_times"] = "scene_times"  # type: ignore[assignment]
+    lengths: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (4.0, 600.0)
+
+    def build(self, data: Path, *, frames: int = 8, size: int = 224) -> ClipSource:
+        """Open the source; paths are relative to the data folder."""
+        from vipe.data.scene_times import SceneTimes as Source
+
+        scenes = Scenes.build(self, data, size=size)
+        return Source(scenes, self.clips, self.lengths)  # type: ignore[arg-type]
+
+
+class ScenePairs(SceneJoins):
+    """Two scenes as two videos, which are seen by themselves and composed."""
+
+    kind: Literal["scene_pairs"] = "scene_pairs"  # type: ignore[assignment]
+
+    def build(self, data: Path, *, frames: int = 8, size: int = 224) -> ClipSource:
+        """Open the source; paths are relative to the data folder."""
+        from vipe.data.scene_pairs import ScenePairs as Source
+
+        return Source(Scenes.build(self, data, size=size), self.clips)  # type: ignore[arg-type]
+
+
 class Photographs(Part):
     """Captioned photographs as clips."""
 
@@ -150,7 +180,8 @@ class WebDataset(Part):
 
 
 Source = Annotated[
-    Scenes | SceneJoins | Photographs | Conversations | WebDataset, Field(discriminator="kind")
+    Scenes | SceneJoins | SceneTimes | ScenePairs | Photographs | Conversations | WebDataset,
+    Field(discriminator="kind"),
 ]
 
 

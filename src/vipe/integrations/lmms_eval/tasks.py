@@ -57,7 +57,8 @@ def write_tasks(rows: Path, folder: Path, *, name: str | None = None) -> list[st
     name = name or "vipe_" + re.sub(r"\W", "_", rows.stem)
     if not re.fullmatch(r"\w+", name):
         raise DataError(f"a task's name is of letters, digits and underscores, got {name!r}")
-    found = read_rows(rows)
+    # A time is judged by `vipe eval` alone.
+    found = [row for row in read_rows(rows) if row.accept or row.references]
     written = [row for row in found if not row.options]
     chosen = [row for row in found if row.options]
     tasks = {n: part for n, part in ((name, written), (f"{name}_options", chosen)) if part}

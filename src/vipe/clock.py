@@ -1,0 +1,56 @@
+"""Stages 4 and 5, beside the positions: what the second is, whatever the video's length.
+
+A token's position has its time as a share of the video, and its seconds coarsely. To say "at 125
+seconds" more is needed: how long the video is, where the gists and what is bound of them are made,
+and seconds that are told apart to a few percent at any length. All of it comes in by linear maps
+that are zero at the start, so that a model of before, which has none, gives what it gave.
+
+Dimensions: f features of a time, d width.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+_OCTAVES = 7
+_LONGEST = 16.0
+"""Of the waves over the logarithm of a time; the shortest is 0.25, so 5% are a fifth of it."""
+_SOONEST = 0.1
+"""Seconds below which times are hardly told apart."""
+
+FEATURES = 2 * (1 + 2 * _OCTAVES)
+"""f, of a second and the video's length together."""
+
+
+def time_features(second: Tensor, length: Tensor) -> Tensor:
+    """Return features `(…, f)` of seconds `(…)` and of the videos' lengths, which broadcast.
+
+    Fourier features after Tancik et al., NeurIPS 2020; of the logarithm, since what is told apart
+    is a share of the length.
+    """
+    times = torch.stack([second, length.expand_as(second)], dim=-1).float()
+    logs = torch.log(times.clamp_min(0) + _SOONEST)
+    scales = 2 * math.pi / _LONGEST * 2.0 ** torch.arange(_OCTAVES, device=logs.device)
+    angles = logs[..., None] * scales
+    return torch.cat([logs[..., None] / 8, angles.sin(), angles.cos()], dim=-1).flatten(-2)
+
+
+class FromTime(nn.Module):
+    """A linear map of `time_features`, zero at the start; a model folder need not hold it."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(FEATURES, width))
+
+    def forward(self, features: Float[Tensor, "... f"]) -> Float[Tensor, "... d"]:
+        """Return what a time adds."""
+        return features @ self.weight
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+        state.setdefault(f"{prefix}weight", torch.zeros_like(self.weight))
+        super()._load_from_state_dict(state, prefix, *rest)
