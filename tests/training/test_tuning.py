@@ -16,6 +16,7 @@ from vipe import PerceptualWeights, ViPE, ViPEConfig
 from vipe.backbones import load_language_model
 from vipe.errors import ModelError
 from vipe.loading import load_model
+from vipe.seer import Seer
 from vipe.serving.language_model import export_language_model
 from vipe.training import loop, sources
 from vipe.training.loop import train
@@ -250,6 +251,7 @@ def test_a_language_model_of_its_own_goes_with_the_model(make: Any, tmp_path: Pa
     seen = model.see(tiny.ColourClips().render("plain/red"))
     seen.save(tmp_path / "adapter")
     assert seen.base_model == str(own)
+    assert Seer.of(model).digest == Seer.named(folder).digest
     # PEFT finds it by its name, and a server gets it with `vipe language-model`.
     plain, _ = load_language_model(PerceptualWeights.load(tmp_path / "adapter").base_model)
     ids = torch.tensor([[5, 9, 30, 7]])

@@ -103,7 +103,7 @@ def build(recipe: Recipe, observer: Observer) -> Run:
 
 def _config(recipe: Recipe) -> ViPEConfig:
     """The model's config: the language model that was tuned with the start stays with it."""
-    if recipe.start is not None:
+    if recipe.start is not None and not recipe.start_only:
         name = read_any_config(resolve_folder(recipe.start)).language_model
         if own_language_model(name) is not None:
             return replace(recipe.config, language_model=name)
