@@ -103,7 +103,7 @@ class Counter:
                     channels=self.encoder.channels,
                     width=width.weight.shape[1],
                 ).eval()
-            values, see = _counted(lambda: projector(self._tokens(method, frames)))
+            values, see = _counted(lambda: projector(self._tokens(method, frames)).values)
             visual = values.shape[1]
             seen_bytes = values.shape[1] * values.shape[2] * self.dtype.itemsize
         prompt, token, cache_bytes = self._answer(weights, visual)
