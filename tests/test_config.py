@@ -13,6 +13,7 @@ from vipe.errors import ModelError
 from vipe.injection import InjectionConfig
 from vipe.merging import MergeConfig
 from vipe.perception import PerceptionConfig
+from vipe.static_lora import StaticLoraConfig
 
 OTHER = ViPEConfig(
     language_model="some/model",
@@ -29,6 +30,7 @@ OTHER = ViPEConfig(
         layers=(1, 2),
         factor="A",
     ),
+    lora=StaticLoraConfig(rank=3, alpha=9.0, targets=("up_proj",), layers=(0, 2)),
     frames=5,
 )
 
@@ -52,6 +54,7 @@ def test_what_is_left_out_has_its_default() -> None:
         ({"depth": 3}, "unknown key 'depth'"),
         ({"merging": {"ratio": 0.5}}, "unknown key 'ratio' in merging"),
         ({"perception": {"rnak": 8}}, "unknown key 'rnak' in perception"),
+        ({"lora": {"rnak": 8}}, "unknown key 'rnak' in lora"),
         ({"injection": {1: 2}}, "unknown key '1' in injection"),
         ({"encoder": {"colour": 1}}, "unknown key 'colour'"),
         ({"merging": 5}, "merging must be a mapping, got 5"),

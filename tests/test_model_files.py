@@ -14,9 +14,8 @@ from vipe import model_files
 from vipe.config import ViPEConfig
 from vipe.errors import ModelError
 from vipe.merging import MergeConfig
+from vipe.model_digest import digest_of, digest_of_folder
 from vipe.model_files import (
-    digest_of,
-    digest_of_folder,
     load_weights,
     read_config,
     resolve_folder,

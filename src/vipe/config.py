@@ -19,6 +19,7 @@ from vipe.errors import ModelError
 from vipe.injection import InjectionConfig
 from vipe.merging import MergeConfig
 from vipe.perception import PerceptionConfig
+from vipe.static_lora import StaticLoraConfig
 
 _T = TypeVar("_T")
 
@@ -33,6 +34,7 @@ class ViPEConfig:
         merging: How much of a video is merged away.
         injection: The Visual Injection Module.
         perception: The Visual Perception Module.
+        lora: A LoRA of the language model that was tuned with these two; None for none.
         frames: Frames that are sampled from a video, unless the caller says.
     """
 
@@ -41,6 +43,7 @@ class ViPEConfig:
     merging: MergeConfig = field(default_factory=MergeConfig)
     injection: InjectionConfig = field(default_factory=InjectionConfig)
     perception: PerceptionConfig = field(default_factory=PerceptionConfig)
+    lora: StaticLoraConfig | None = None
     frames: int = 8
 
     def __post_init__(self) -> None:
@@ -61,7 +64,7 @@ class ViPEConfig:
             "merging": asdict(self.merging),
             "injection": asdict(self.injection),
             "perception": asdict(self.perception),
-        }
+        } | ({} if self.lora is None else {"lora": asdict(self.lora)})
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ViPEConfig:
@@ -70,16 +73,17 @@ class ViPEConfig:
         Raises:
             ModelError: A key is unknown, or a value does not fit.
         """
-        given = dict(values)
+        given = {k: v for k, v in values.items() if (k, v) != ("lora", None)}
         if unknown := sorted(map(str, given.keys() - {f.name for f in fields(cls)})):
             raise ModelError(f"model config: unknown key {unknown[0]!r}")
-        for name in ("encoder", "merging", "injection", "perception"):
+        for name in ("encoder", "merging", "injection", "perception", "lora"):
             if name in given and not isinstance(given[name], Mapping):
                 raise ModelError(f"model config: {name} must be a mapping, got {given[name]!r}")
         for name, kind in (
             ("merging", MergeConfig),
             ("injection", InjectionConfig),
             ("perception", PerceptionConfig),
+            ("lora", StaticLoraConfig),
         ):
             if name in given:
                 known = {f.name for f in fields(kind)}

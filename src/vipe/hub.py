@@ -61,12 +61,20 @@ def is_id(name: str | os.PathLike[str]) -> bool:
     return bool(_ID.fullmatch(os.fspath(name)))
 
 
-def fetch(name: str, files: Sequence[str], *, failure: type[ViPEError], **where: Any) -> Path:
+def fetch(
+    name: str,
+    files: Sequence[str],
+    *,
+    also: Sequence[str] = (),
+    failure: type[ViPEError],
+    **where: Any,
+) -> Path:
     """Return the folder in the hub's cache that holds some files of a repository.
 
     Args:
         name: The hub id, `owner/name`.
         files: Names of the files.
+        also: Patterns of others, where there are any.
         failure: What is raised.
         where: Of the hub's client: `revision`, `token`, `cache_dir`, `local_files_only`, ….
 
@@ -77,7 +85,7 @@ def fetch(name: str, files: Sequence[str], *, failure: type[ViPEError], **where:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        folder = Path(snapshot_download(name, allow_patterns=list(files), **where))
+        folder = Path(snapshot_download(name, allow_patterns=[*files, *also], **where))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise failure(f"{name}: no such folder, and the hub does not give it") from error
     if missing := [file for file in files if not (folder / file).is_file()]:
@@ -121,7 +129,11 @@ def push_model(
     model: ViPE, name: str, *, private: bool | None, message: str, token: str | None
 ) -> str:
     """Upload a model folder in one commit; see `ViPE.push_to_hub`."""
+    from vipe.model_files import LANGUAGE_MODEL, own_language_model
+
     base = hub_name(model.config.language_model)
+    if own_language_model(base) is not None:
+        base = f"{name}/{LANGUAGE_MODEL}"
     card = _card(name, _MODEL_CARD, base=base, library="vipe", task="video-text-to-text")
     return _push(model.save_pretrained, name, card, private, message, token, ModelError)
 

@@ -297,9 +297,9 @@ class ViPE:
             AdapterError: Another model saw them, or a part keeps no tokens and there is `at`.
             ValueError: There are no parts, not as many times, or a part is a batch.
         """
-        perception = self.video_to_weights.perception
-        if perception.config.factor == "B":
-            own = perception.static_weights()
+        module = self.video_to_weights
+        if module.perception.config.factor == "B":
+            own = module.static_weights()
             check_one_model([own, *parts])
             static = {target: part.detach() for target, part in own.B.items()}
             parts = [replace(part, static=static) for part in parts]

@@ -1,13 +1,15 @@
-"""A model folder: `config.json` and `model.safetensors` (injection and perception, bf16)."""
+"""A model folder: `config.json` and `model.safetensors` (injection and perception, bf16).
+
+Where the language model was tuned whole it is a folder in it, `language_model`, as transformers has
+it. The config on disk says "./language_model" then; in memory, it is that folder's path.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import shutil
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any, get_args
@@ -20,10 +22,13 @@ from torch import Tensor, nn
 from vipe import hub
 from vipe.config import ViPEConfig
 from vipe.errors import ModelError
+from vipe.folders import copy_tree, written_whole
 from vipe.tokens import Reads
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+LANGUAGE_MODEL = "language_model"
 DEFAULT = "default"
+OWN = f"./{LANGUAGE_MODEL}"
 MODEL_TYPE = "vipe"
 """What transformers knows a model by: `vipe.integrations.transformers`."""
 
@@ -51,7 +56,8 @@ def resolve_folder(name: str | os.PathLike[str] | None, **where: Any) -> Path:
     else:
         folder = Path(name)
         if not folder.exists() and str(name).count("/") == 1:
-            folder = hub.fetch(str(name), (CONFIG, WEIGHTS), failure=ModelError, **where)
+            files, own = (CONFIG, WEIGHTS), (f"{LANGUAGE_MODEL}/*",)
+            folder = hub.fetch(str(name), files, also=own, failure=ModelError, **where)
     for file in (CONFIG, WEIGHTS):
         if not (folder / file).is_file():
             raise ModelError(f"{folder}: not a model folder: it has no {file}")
@@ -64,10 +70,20 @@ def read_config(folder: Path) -> ViPEConfig:
     Raises:
         ModelError: It is damaged.
     """
-    values = _read(folder)
+    values = read_values(folder)
     if "method" in values:
         raise ModelError(f"{folder}: a model that reads tokens, not one that writes weights")
     return _config(folder, values)
+
+
+def read_any_config(folder: Path) -> ViPEConfig:
+    """Read a model folder's config, whichever kind of model it is.
+
+    Raises:
+        ModelError: It is damaged.
+    """
+    values = read_values(folder)
+    return _config(folder, {k: v for k, v in values.items() if k not in ("method", "reads")})
 
 
 def is_twin(folder: Path) -> bool:
@@ -76,7 +92,7 @@ def is_twin(folder: Path) -> bool:
     Raises:
         ModelError: The folder's config is damaged.
     """
-    return "method" in _read(folder)
+    return "method" in read_values(folder)
 
 
 def read_twin(folder: Path) -> tuple[ViPEConfig, Reads]:
@@ -85,14 +101,19 @@ def read_twin(folder: Path) -> tuple[ViPEConfig, Reads]:
     Raises:
         ModelError: It is damaged, or that of another model.
     """
-    values = _read(folder)
+    values = read_values(folder)
     method, reads = values.pop("method", "vipe"), values.pop("reads", None)
     if method != "tokens" or reads not in get_args(Reads):
         raise ModelError(f"{folder}: not a model that reads tokens")
     return _config(folder, values), reads
 
 
-def _read(folder: Path) -> dict[str, Any]:
+def read_values(folder: Path) -> dict[str, Any]:
+    """Read what a model folder's config says of the model.
+
+    Raises:
+        ModelError: It is damaged, or that of a model of another kind.
+    """
     path = folder / CONFIG
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -106,7 +127,23 @@ def _read(folder: Path) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key not in _ABOUT}
 
 
+def own_language_model(name: str) -> Path | None:
+    """Return the model folder that a language model's folder is in, or None if it is in none."""
+    folder = Path(name).parent
+    if Path(name).name != LANGUAGE_MODEL:
+        return None
+    try:
+        return folder if read_values(folder).get("language_model") == OWN else None
+    except ModelError:
+        return None
+
+
 def _config(folder: Path, values: dict[str, Any]) -> ViPEConfig:
+    if values.get("language_model") == OWN:
+        own = (folder / LANGUAGE_MODEL).resolve()
+        if not own.is_dir():
+            raise ModelError(f"{folder}: has no {LANGUAGE_MODEL}, which its {CONFIG} names")
+        values = {**values, "language_model": str(own)}
     try:
         return ViPEConfig.from_dict(values)
     except ModelError as error:
@@ -118,6 +155,8 @@ def load_weights(
     config: ViPEConfig,
     module: nn.Module,
     only: Mapping[str, str] | None = None,
+    *,
+    fresh: str | None = None,
 ) -> None:
     """Load a model folder's weights into injection and perception.
 
@@ -125,6 +164,8 @@ def load_weights(
         name: The model, as `resolve_folder` finds it.
         config: The module's.
         module: Injection and perception, or the trained part of a twin.
+        fresh: What of `module` may be left as it is where the model has none of it, by the
+            beginning of its names.
         only: Names of parts of it, such as "injection", and what they are called in `module`: what
             that has of them is loaded, and all else left as it is. Everything by default.
 
@@ -145,6 +186,9 @@ def load_weights(
             state = {key: state[key] for key in module.state_dict().keys() & state.keys()}
             if not state:
                 raise ModelError(f"{path}: has no {' or '.join(only)} that the model needs")
+        elif fresh is not None and not any(key.startswith(fresh) for key in state):
+            own = module.state_dict().items()
+            state |= {key: value for key, value in own if key.startswith(fresh)}
         module.load_state_dict(state, strict=not only)
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path}: damaged weights: {' '.join(str(error).split())}") from error
@@ -153,88 +197,66 @@ def load_weights(
         raise ModelError(f"{path}: does not fit its model's config: {reason}") from error
 
 
-def save_model(folder: Path, config: ViPEConfig, weights: Mapping[str, Tensor]) -> None:
+def save_model(
+    folder: Path,
+    config: ViPEConfig,
+    weights: Mapping[str, Tensor],
+    *,
+    language_model: Callable[[Path], None] | None = None,
+) -> None:
     """Write a model folder: a temporary folder first, then a rename; other files of it stay.
 
     Weights are rounded to bfloat16, half the size of float32.
+
+    Args:
+        folder: Where to.
+        config: The model's. A language model that is in the folder of a model goes along.
+        weights: Of its trained part.
+        language_model: Writes the language model into a folder, where it was tuned.
     """
-    _save(folder, {"model_type": MODEL_TYPE, **config.to_dict()}, weights)
+    values = {"model_type": MODEL_TYPE, **config.to_dict()}
+    _save(folder, values, weights, language_model)
 
 
 def save_twin(
-    folder: Path, config: ViPEConfig, reads: Reads, weights: Mapping[str, Tensor]
+    folder: Path,
+    config: ViPEConfig,
+    reads: Reads,
+    weights: Mapping[str, Tensor],
+    *,
+    language_model: Callable[[Path], None] | None = None,
 ) -> None:
     """Write the folder of a model that reads a video as tokens, in the same way."""
-    _save(folder, {"method": "tokens", "reads": reads, **config.to_dict()}, weights)
+    values = {"method": "tokens", "reads": reads, **config.to_dict()}
+    _save(folder, values, weights, language_model)
 
 
-def digest_of_folder(folder: Path) -> str:
-    """Hash a model folder's two files; backbones count by the name that the config gives them.
-
-    What the config says for transformers does not count: a folder of before it did has the same.
-
-    Returns:
-        64 hexadecimal digits.
-
-    Raises:
-        ModelError: They cannot be read.
-    """
-    try:
-        with (folder / WEIGHTS).open("rb") as weights:
-            state = hashlib.file_digest(weights, "sha256").digest()
-    except OSError as error:
-        raise ModelError(f"{folder}: cannot be read ({error.strerror})") from error
-    return _digest(_text(_read(folder)), state)
-
-
-def digest_of(config: ViPEConfig, weights: Mapping[str, Tensor]) -> str:
-    """Hash a model in memory: as the folder that `save_model` writes, if rounding changes nothing.
-
-    Weights that it would round are hashed as they are, so the model is another one than its folder.
-    """
-    rounded = {name: value.detach().to(torch.bfloat16) for name, value in weights.items()}
-    exact = all(torch.equal(rounded[name].to(v.dtype), v) for name, v in weights.items())
-    text, state = _contents(config.to_dict(), rounded if exact else weights)
-    return _digest(text, hashlib.sha256(state).digest())
-
-
-def _digest(config: bytes, state: bytes) -> str:
-    return hashlib.sha256(hashlib.sha256(config).digest() + state).hexdigest()
-
-
-def _contents(config: dict[str, Any], weights: Mapping[str, Tensor]) -> tuple[bytes, bytes]:
+def contents(config: Mapping[str, Any], weights: Mapping[str, Tensor]) -> tuple[bytes, bytes]:
     """Return the bytes of the two files; the tensors' dtypes stay."""
     state = {k: v.detach().contiguous() for k, v in weights.items()}
-    return _text(config), save(state, metadata={"format": "pt"})
+    return config_text(config), save(state, metadata={"format": "pt"})
 
 
-def _text(config: Mapping[str, Any]) -> bytes:
+def config_text(config: Mapping[str, Any]) -> bytes:
+    """Return the bytes of a config's file."""
     return (json.dumps(config, indent=2) + "\n").encode()
 
 
-def _save(folder: Path, config: dict[str, Any], weights: Mapping[str, Tensor]) -> None:
-    folder = folder.resolve()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    older = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    text, state = _contents(config, {k: v.detach().to(torch.bfloat16) for k, v in weights.items()})
-    try:
-        temporary.mkdir(exist_ok=True)
+def _save(
+    folder: Path,
+    config: dict[str, Any],
+    weights: Mapping[str, Tensor],
+    language_model: Callable[[Path], None] | None,
+) -> None:
+    name = config["language_model"]
+    if language_model is None and own_language_model(name) is not None:
+        language_model = partial(copy_tree, Path(name))
+    if language_model is not None:
+        config = {**config, "language_model": OWN}
+    text, state = contents(config, {k: v.detach().to(torch.bfloat16) for k, v in weights.items()})
+    with written_whole(folder, own=(CONFIG, WEIGHTS, LANGUAGE_MODEL)) as unfinished:
         # Not `save_file`, which leaves a file that only its owner can read.
-        (temporary / WEIGHTS).write_bytes(state)
-        (temporary / CONFIG).write_bytes(text)
-        if folder.exists():
-            folder.rename(older)
-        temporary.rename(folder)
-        if older.exists():
-            for other in older.iterdir():  # a card, a processor's or tokenizer's files
-                if other.name not in (CONFIG, WEIGHTS):
-                    other.rename(folder / other.name)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        if not folder.exists() and older.exists():
-            older.rename(folder)
-        for file in (CONFIG, WEIGHTS):  # and nothing else that may still be there
-            (older / file).unlink(missing_ok=True)
-        with suppress(OSError):
-            older.rmdir()
+        (unfinished / WEIGHTS).write_bytes(state)
+        (unfinished / CONFIG).write_bytes(text)
+        if language_model is not None:
+            language_model(unfinished / LANGUAGE_MODEL)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 
-from vipe import model_files
+from vipe import model_digest, model_files
 from vipe.config import ViPEConfig
 from vipe.errors import ModelError
 from vipe.model import ViPE
@@ -42,7 +42,7 @@ class Seer:
         """
         if not isinstance(model, ViPE):
             return cls.named(model)
-        digest = model_files.digest_of(model.config, model.video_to_weights.state_dict())
+        digest = model_digest.digest_of(model.config, model.video_to_weights.state_dict())
         return cls(IN_MEMORY, model.config, digest, lambda: model)
 
     @classmethod
@@ -62,11 +62,11 @@ class Seer:
             ModelError: There is no such model, it is damaged, or one that reads tokens.
         """
         folder = model_files.resolve_folder(name)
-        digest = model_files.digest_of_folder(folder)
+        digest = model_digest.digest_of_folder(folder)
 
         def loaded() -> ViPE:
             model = load(str(folder))
-            if model_files.digest_of_folder(folder) != digest:
+            if model_digest.digest_of_folder(folder) != digest:
                 raise ModelError(f"{folder}: has changed since it was looked at: run it again")
             return model
 

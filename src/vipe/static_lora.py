@@ -1,18 +1,59 @@
 """A LoRA that is the same for every video: what the language model learns of the task.
 
-ViPE has one of its own in the layers that videos do not decide, and the twin in all.
+ViPE has one of its own in the layers that videos do not decide, and the twin in all. Another, of
+any layers and of a rank of its own, may be tuned with either (`StaticLoraConfig`) and goes with
+every adapter, beside what the video decides.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from vipe.targets import find_linear
 from vipe.weights import PerceptualWeights
+
+
+@dataclass(frozen=True, kw_only=True)
+class StaticLoraConfig:
+    """A LoRA of the language model that is tuned with the model and alike for all videos.
+
+    Attributes:
+        rank: Its own r.
+        alpha: Its own α; the update is scaled by α / r.
+        targets: Names of the linear modules that it updates, those that a video decides too.
+        layers: In which layers, by number; None for all.
+    """
+
+    rank: int = 64
+    alpha: float = 128.0
+    targets: tuple[str, ...] = (
+        "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
+    )  # fmt: skip
+    layers: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.rank < 1:
+            raise ValueError(f"rank must be at least 1, got {self.rank}")
+
+    def build(self, language_model: nn.Module, *, name: str) -> StaticLora:
+        """Make the LoRA for a language model, with fresh weights: it changes nothing.
+
+        Args:
+            language_model: Any causal language model whose layers hold linear modules.
+            name: Its name.
+
+        Raises:
+            ModelError: The language model has no such linear modules.
+        """
+        targets = find_linear(language_model, self.targets, self.layers)
+        return StaticLora(targets, rank=self.rank, alpha=self.alpha, language_model=name)
 
 
 class StaticLora(nn.Module):
@@ -53,6 +94,49 @@ class StaticLora(nn.Module):
         """Return it as an update of the language model, where there are any targets."""
         A, B = self.factors()
         return PerceptualWeights(A=A, B=B, alpha=self.alpha, base_model=self.language_model)
+
+
+def beside(weights: PerceptualWeights, lora: PerceptualWeights) -> PerceptualWeights:
+    """Return the update whose ΔW is the sum of a video's, or some videos', and of a static LoRA.
+
+    Where both update a layer their ranks are laid side by side; an update has one rank for all
+    layers, so that others have rows of zeros. What videos share stays shared: their sum has the
+    same rank again, and the LoRA once.
+
+    Args:
+        weights: Of one video or of a batch.
+        lora: Alike for all of them.
+    """
+    both = set(weights.targets) & set(lora.targets)
+    rank = weights.rank + lora.rank if both else max(weights.rank, lora.rank)
+    first = weights.targets[0]
+    batched_A, batched_B = weights.A[first].ndim == 3, weights.B[first].ndim == 3
+
+    def alike(factor: Tensor, batched: bool) -> Tensor:
+        return factor.expand(len(weights), -1, -1) if batched else factor
+
+    def joined(parts: list[Tensor], dim: int) -> Tensor:
+        factor = torch.cat(parts, dim=dim)
+        missing = rank - factor.shape[dim]
+        return F.pad(factor, (0, 0, 0, missing) if dim == -2 else (0, missing))
+
+    A: dict[str, Tensor] = {}
+    B: dict[str, Tensor] = {}
+    static: dict[str, Tensor] = {}
+    for target in dict.fromkeys((*weights.targets, *lora.targets)):
+        rows, columns, shared = (
+            [of[target]] if of and target in of else []
+            for of in (weights.A, weights.B, weights.static)
+        )
+        if target in lora.A:
+            scaled = lora.B[target] * (lora.scale / weights.scale)
+            rows.append(alike(lora.A[target], batched_A))
+            columns.append(alike(scaled, batched_B))
+            shared.append(scaled)
+        A[target], B[target] = joined(rows, -2), joined(columns, -1)
+        if weights.static is not None:
+            static[target] = joined(shared, -1)
+    return replace(weights, A=A, B=B, static=static or None, alpha=weights.scale * rank)
 
 
 def lora_start(rank: int, inputs: int) -> Float[Tensor, "rank inputs"]:

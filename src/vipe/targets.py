@@ -19,7 +19,7 @@ def find_targets(language_model: nn.Module, config: PerceptionConfig) -> dict[st
         ModelError: A name of `targets` is in no chosen layer, a chosen layer is not there, or
             modules of one name have different sizes.
     """
-    return _find(language_model, config.targets, config.layers)
+    return find_linear(language_model, config.targets, config.layers)
 
 
 def find_static_targets(
@@ -33,7 +33,7 @@ def find_static_targets(
     if not config.static_targets:
         return {}
     decided = find_targets(language_model, config)
-    found = _find(language_model, config.static_targets, config.static_layers)
+    found = find_linear(language_model, config.static_targets, config.static_layers)
     return {target: size for target, size in found.items() if target not in decided}
 
 
@@ -46,9 +46,19 @@ def all_targets(language_model: nn.Module, config: PerceptionConfig) -> dict[str
     return find_targets(language_model, config) | find_static_targets(language_model, config)
 
 
-def _find(
+def find_linear(
     language_model: nn.Module, names: tuple[str, ...], chosen: tuple[int, ...] | None
 ) -> dict[str, tuple[int, int]]:
+    """Find the linear modules of some names in some layers: full name → (in, out) features.
+
+    Args:
+        language_model: Any causal language model whose layers hold linear modules.
+        names: The last parts of their names.
+        chosen: The layers, by number; None for all.
+
+    Raises:
+        ModelError: As `find_targets`.
+    """
     found: dict[str, tuple[int, int]] = {}
     layers: set[int] = set()
     sizes: dict[str, tuple[int, int]] = {}

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from vipe.config import ViPEConfig
 from vipe.merging import VisualTokens
 from vipe.positions import PositionEncoding
-from vipe.static_lora import StaticLora
+from vipe.static_lora import StaticLora, beside
 from vipe.targets import all_targets
+from vipe.weights import PerceptualWeights
 
 Reads = Literal["patches", "merged", "queries"]
 """What becomes a visual token: every patch of every frame, what the hierarchical merge leaves of
@@ -65,6 +66,26 @@ class VideoToTokens(nn.Module):
             alpha=config.perception.alpha,
             language_model=config.language_model,
         )
+        self.language_lora: StaticLora | None = None
+        if config.lora is not None:
+            self.language_lora = config.lora.build(language_model, name=config.language_model)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Full names of all layers that are updated."""
+        lora = {} if self.language_lora is None else self.language_lora.names
+        return tuple(dict.fromkeys((*self.lora.names, *lora)))
+
+    def weights(self, *, lora: bool = True) -> PerceptualWeights:
+        """Return what the language model reads the tokens with.
+
+        Args:
+            lora: Whether the LoRA that is tuned of it (the config's `lora`) is in it.
+        """
+        weights = self.lora.weights()
+        if self.language_lora is None or not lora:
+            return weights
+        return beside(weights, self.language_lora.weights())
 
     def forward(self, tokens: VisualTokens) -> SoftTokens:
         """Return the visual tokens of some videos."""

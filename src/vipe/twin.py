@@ -128,7 +128,7 @@ class TokenTwin:
         )
         model_files.load_weights(folder, config, video_to_tokens)
         with torch.no_grad():
-            video_to_tokens.lora.weights().merge_into(language_model)
+            video_to_tokens.weights().merge_into(language_model)
         if dtype is not None:
             cast_parameters(language_model, dtype)
         return cls(

@@ -6,22 +6,25 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from vipe import composing
 from vipe.config import ViPEConfig
 from vipe.injection import Injection
 from vipe.merging import VisualTokens
 from vipe.perception import Perception
+from vipe.static_lora import StaticLora, beside
 from vipe.weights import PerceptualWeights
 
 
 class VideoToWeights(nn.Module):
-    """Injection and perception: all that is trained, and all that a model folder holds.
+    """Injection, perception and what goes with every video: the weights of a model folder.
 
     Attributes:
         injection: VisualTokens → PerceptualQueries.
         perception: PerceptualQueries → PerceptualWeights.
+        language_lora: A LoRA of the language model that was tuned with them, or None.
     """
 
     def __init__(self, config: ViPEConfig, *, channels: int, language_model: nn.Module) -> None:
@@ -34,10 +37,47 @@ class VideoToWeights(nn.Module):
             gists=config.injection.gists,
             clock=config.injection.clock,
         )
+        self.language_lora: StaticLora | None = None
+        if config.lora is not None:
+            self.language_lora = config.lora.build(language_model, name=config.language_model)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Full names of all layers that an adapter updates."""
+        lora = {} if self.language_lora is None else self.language_lora.names
+        own = (*self.perception.targets, *self.perception.static_targets)
+        return tuple(dict.fromkeys((*own, *lora)))
 
     def forward(self, tokens: VisualTokens) -> PerceptualWeights:
         """Return the weights of a batch of videos, in one forward pass."""
-        return self.perception(self.injection(tokens))
+        return self._with_lora(self.perception(self.injection(tokens)))
+
+    def decide(
+        self,
+        slots: Float[Tensor, "b s d"],
+        gists: Float[Tensor, "b g d"],
+        times: Float[Tensor, "b g f"] | None = None,
+        *,
+        lora: bool = True,
+    ) -> PerceptualWeights:
+        """Turn what the slots read, and the gists, into weights; see `Perception.decide`.
+
+        Args:
+            slots: What `Perception.read` returned.
+            gists: The videos'.
+            times: `Injection.times`, where there is a clock.
+            lora: Whether the language model's LoRA goes with them.
+        """
+        weights = self.perception.decide(slots, gists, times)
+        return self._with_lora(weights) if lora else weights
+
+    def static_weights(self) -> PerceptualWeights:
+        """Return what is alike for all videos; see `Perception.static_weights`."""
+        return self._with_lora(self.perception.static_weights())
+
+    def _with_lora(self, weights: PerceptualWeights) -> PerceptualWeights:
+        lora = self.language_lora
+        return weights if lora is None else beside(weights, lora.weights())
 
     @torch.no_grad()
     def write(self, tokens: VisualTokens) -> PerceptualWeights:

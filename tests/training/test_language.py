@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -10,7 +14,8 @@ from torch.testing import assert_close
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from vipe.errors import ModelError
-from vipe.training.language import FrozenLinear, TrainingLanguageModel, quantise_rows
+from vipe.training.language import TrainingLanguageModel
+from vipe.training.linear import TrainingLinear, quantise_rows
 from vipe.training.packing import PackedRows, Packer, Turn
 from vipe.weights import PerceptualWeights
 
@@ -115,13 +120,13 @@ def test_the_int8_product_is_near_the_float_product_both_ways(bias: bool) -> Non
     linear = nn.Linear(96, 64, bias=bias)
     x = torch.randn(3, 5, 96, requires_grad=True)
     gradient = torch.randn(3, 5, 64)
-    exact, rounded = linear(x), FrozenLinear(linear, int8=True)(x)
+    exact, rounded = linear(x), TrainingLinear(linear, int8=True)(x)
     assert exact.shape == rounded.shape
     assert cosine(exact, rounded) > 0.9999  # seen over six seeds: 0.99997 both ways
     (slope,) = torch.autograd.grad(exact, x, gradient)
     (near,) = torch.autograd.grad(rounded, x, gradient)
     assert cosine(slope, near) > 0.9999
-    plain = FrozenLinear(linear, int8=False)(x)
+    plain = TrainingLinear(linear, int8=False)(x)
     assert torch.equal(plain, exact)
 
 
@@ -131,7 +136,7 @@ def test_a_large_channel_does_not_drown_the_others() -> None:
     with torch.no_grad():
         linear.weight[0] *= 1000
     x = torch.randn(4, 7, 32)
-    exact, rounded = linear(x), FrozenLinear(linear, int8=True)(x)
+    exact, rounded = linear(x), TrainingLinear(linear, int8=True)(x)
     for channel in range(3):
         assert cosine(exact[..., channel], rounded[..., channel]) > 0.998
 
@@ -151,6 +156,96 @@ def test_bfloat16_keeps_positions_exact(tiny_language_model: LlamaForCausalLM) -
     language = TrainingLanguageModel(tiny_language_model, TARGETS, precision="bfloat16")
     assert torch.equal(language.body.rotary_emb.inv_freq, before)
     assert language.body.layers[0].mlp.up_proj.weight.dtype == torch.bfloat16
+
+
+def tuned(model: LlamaForCausalLM, **settings: Any) -> TrainingLanguageModel:
+    return TrainingLanguageModel(copy.deepcopy(model), TARGETS, tuned=True, **settings)
+
+
+def slopes(
+    language: TrainingLanguageModel, packed: PackedRows, update: PerceptualWeights
+) -> dict[str, Tensor]:
+    """Gradients of the loss, with respect to the update and to all that learns."""
+    leaves = {t: [f.detach().requires_grad_() for f in update.factors(t)] for t in update.targets}
+    held = replace(
+        update, A={t: f[0] for t, f in leaves.items()}, B={t: f[1] for t, f in leaves.items()}
+    )
+    with language.attached(held):
+        logits, labels = language(packed)
+    F.cross_entropy(logits, labels).backward()  # when nothing is attached any more
+    found = {
+        f"{t} {name}": f.grad
+        for t, both in leaves.items()
+        for name, f in zip("AB", both, strict=True)
+    }
+    return found | {n: p.grad for n, p in language.named_parameters() if p.grad is not None}
+
+
+def test_one_that_is_tuned_has_gradients_of_all_its_weights_once_it_learns(
+    tiny_language_model: LlamaForCausalLM, tiny_tokenizer: PreTrainedTokenizerFast
+) -> None:
+    packed, update = rows(tiny_tokenizer), weights(tiny_language_model)
+    language = tuned(tiny_language_model)
+    assert language.head.weight is language.body.embed_tokens.weight, "tied as they were"
+    found = slopes(language, packed, update)
+    assert found.keys() >= dict(language.named_parameters()).keys()
+    frozen = TrainingLanguageModel(copy.deepcopy(tiny_language_model), TARGETS)
+    alone = slopes(frozen, packed, update)
+    for name in alone:
+        assert_close(found[name], alone[name])
+    language.zero_grad()
+    language.learn(False)
+    assert slopes(language, packed, update).keys() - alone.keys() == {
+        name for name, _ in language.named_parameters() if "norm" in name
+    }
+    language.drop_gradients()
+    assert all(p.grad is None for p in language.parameters())
+    language.learn(True)
+    again = slopes(language, packed, update)
+    language.drop_gradients()
+    assert all(torch.equal(again[name], found[name]) for name in found)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_layers_that_compute_themselves_again_have_the_same_gradients(
+    tiny_language_model: LlamaForCausalLM, tiny_tokenizer: PreTrainedTokenizerFast, whole: bool
+) -> None:
+    packed, update = rows(tiny_tokenizer), weights(tiny_language_model)
+    plain, again = (
+        TrainingLanguageModel(
+            copy.deepcopy(tiny_language_model), TARGETS, tuned=whole, checkpointing=checkpointing
+        )
+        for checkpointing in (False, True)
+    )
+    calls: list[object] = []
+    again.body.layers[0].mlp.up_proj.register_forward_hook(lambda *_: calls.append(None))
+    wanted, found = slopes(plain, packed, update), slopes(again, packed, update)
+    assert len(calls) == 2
+    assert wanted.keys() == found.keys()
+    for name, value in wanted.items():
+        assert_close(found[name], value, msg=name)
+    with torch.no_grad():
+        bare, _ = again(packed)
+        with again.attached(update):
+            attached, _ = again(packed)
+    assert not torch.allclose(bare, attached, atol=0.1)
+
+
+def test_what_is_tuned_in_bfloat16_is_kept_in_float32(
+    tiny_language_model: LlamaForCausalLM, tiny_tokenizer: PreTrainedTokenizerFast
+) -> None:
+    packed, update = rows(tiny_tokenizer), weights(tiny_language_model)
+    exact, mixed = (
+        slopes(tuned(tiny_language_model, precision=precision), packed, update)
+        for precision in ("float32", "bfloat16")
+    )
+    for name, value in exact.items():
+        assert mixed[name].dtype == torch.float32
+        assert not torch.equal(mixed[name], value)
+        assert cosine(mixed[name], value) > 0.95, name
+    auto = tuned(tiny_language_model, precision="auto")
+    assert not auto.head.int8
+    assert not any(m.int8 for m in auto.modules() if isinstance(m, TrainingLinear))
 
 
 def test_models_that_change_their_logits_are_refused(

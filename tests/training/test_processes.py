@@ -31,6 +31,8 @@ from vipe.training.recipe import Recipe
 STOPPED = 4  # between two checkpoints
 TWIN = {"method": "tokens", "alignment": {"steps": 1}}
 # One step: a rounding that falls to the other side is as large as what is compared.
+LORA = {"language_model": {"tuned": "lora", "rank": 3, "after": 3, "learning_rate": 1e-3}}
+WHOLE = {"language_model": {"tuned": "full", "after": 3, "learning_rate": 1e-4}}
 INT8 = {"precision": "int8", "alignment": {}, "held_out": {}, "optimizer": {"steps": 1}}
 
 
@@ -109,6 +111,10 @@ def runs(tiny_config: ViPEConfig, tmp_path_factory: pytest.TempPathFactory) -> R
         (made.values("four", accumulate=2), None),
         (made.values("twin, parts", shard=True, **TWIN), None),
         (made.values("int8, parts", shard=True, **INT8), None),
+        (made.values("lora, copies", **LORA), None),
+        (made.values("whole, copies", **WHOLE), None),
+        (made.values("whole, parts", shard=True, **WHOLE), STOPPED),
+        (made.values("whole, parts", shard=True, **WHOLE), None),
     ]
     (made.folder / "runs.json").write_text(json.dumps(todo))
     launch(Path(__file__).with_name("several_processes.py"), made.folder / "runs.json")
@@ -117,6 +123,8 @@ def runs(tiny_config: ViPEConfig, tmp_path_factory: pytest.TempPathFactory) -> R
     made.alone("parts, then one", accumulate=2)
     made.alone("twin, one", accumulate=2, **TWIN)
     made.alone("int8, one", accumulate=2, **INT8)
+    made.alone("lora, one", accumulate=2, **LORA)
+    made.alone("whole, one", accumulate=2, **WHOLE)
     return made
 
 
@@ -130,6 +138,9 @@ def runs(tiny_config: ViPEConfig, tmp_path_factory: pytest.TempPathFactory) -> R
         ("four", "one of four"),
         ("twin, parts", "twin, one"),
         ("int8, parts", "int8, one"),
+        ("lora, copies", "lora, one"),
+        ("whole, copies", "whole, one"),
+        ("whole, parts", "whole, one"),
     ],
 )
 def test_processes_do_what_one_does_with_as_many_micro_batches(
@@ -168,6 +179,18 @@ def test_what_parts_leave_is_whole(runs: Runs) -> None:
         assert shapes(one[kind]) == shapes(parts[kind])
     for name, value in load_file(folder / "model" / "model.safetensors").items():
         assert torch.equal(value, parts["module"][f"module.{name}"].bfloat16()), name
+
+
+def test_a_language_model_in_parts_is_saved_whole(runs: Runs) -> None:
+    one, parts = (
+        load_file(runs.folder / name / "model" / "language_model" / "model.safetensors")
+        for name in ("whole, one", "whole, parts")
+    )
+    assert shapes(one) == shapes(parts)
+    trained = runs.weights("whole, parts")
+    for name, value in parts.items():
+        own = trained["language." + name.replace("model.", "body.", 1)]
+        assert torch.equal(value, own.bfloat16()), name
 
 
 def shapes(value: Any) -> Any:

@@ -10,6 +10,7 @@ import pytest
 from vipe.errors import RecipeError
 from vipe.training.recipe_files import load_recipe
 from vipe.training.sources import Photographs, SceneJoins, Scenes
+from vipe.training.tuning import Lora, Whole
 
 SMALL = """
 name: small
@@ -193,6 +194,14 @@ def test_a_value_of_another_kind_replaces_its_base_whole(recipe: Path) -> None:
     assert shares[0].source == Photographs(tars="a.tar"), "has no count"
     same = extend(recipe, "sources: {0: {source: {kind: scenes, passes: 2}}}")
     assert load_recipe(same).sources[0].source == Scenes(count=10, passes=2)
+
+
+def test_another_tuning_of_the_language_model_replaces_its_bases_whole(recipe: Path) -> None:
+    recipe.write_text(SMALL + "language_model: {tuned: full, weight_decay: 0.1, after: 3}\n")
+    other = load_recipe(extend(recipe, "language_model: {tuned: lora, rank: 4}")).language_model
+    assert other == Lora(tuned="lora", rank=4)
+    same = load_recipe(extend(recipe, "language_model: {after: 5}")).language_model
+    assert same == Whole(tuned="full", weight_decay=0.1, after=5)
 
 
 @pytest.mark.parametrize(

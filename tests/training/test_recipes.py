@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from PIL import Image
 
 import media
 import tiny
@@ -30,12 +33,32 @@ ABLATIONS = sorted(FOLDER.glob("ablations/*.yaml"))
 # The ablations differ in the model alone.
 RECIPES = [*sorted(FOLDER.glob("*.yaml")), FOLDER / "ablations" / "stage-one.yaml"]
 SCENES = 16  # of each source: enough for some of every kind
+CONVERSATIONS = {
+    "LLaVA-Pretrain/blip_laion_cc_sbu_558k.json": "LLaVA-Pretrain/images",
+    "LLaVA-Instruct-150K/llava_v1_5_mix665k.json": "LLaVA-Instruct-150K/images",
+    "LLaVA-Video-178K/0_30_s_academic_v0_1/0_30_s_academic_v0_1_cap_processed.json": (
+        "LLaVA-Video-178K/0_30_s_academic_v0_1"
+    ),
+}
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three photographs in the tars that recipes name."""
+    """Three photographs in the tars that recipes name, three pictures where LLaVA's are."""
     folder = tmp_path_factory.mktemp("data")
+    for file, pictures in CONVERSATIONS.items():
+        entries = []
+        for name in ("red", "green", "blue"):
+            turns = [
+                {"from": "human", "value": "<image>\nWhat colour?"},
+                {"from": "gpt", "value": name},
+            ]
+            entries.append({"image": f"{name}.png", "conversations": turns})
+            path = folder / pictures / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (20, 20), name).save(path)
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_text(json.dumps(entries))
     for split in ("train", "val"):
         names = [split + name for name in "abc"]
         media.photographs(folder / "flickr8k" / f"{split}-000.tar", names)
@@ -62,12 +85,39 @@ def small(recipe: Recipe, config: ViPEConfig, data: Path, folder: Path) -> Recip
     values["alignment"] |= stages
     values["optimizer"] |= {"steps": sum(stages.values()) + 2, "warmup": 1}
     values["held_out"] |= {"every": 2, "clips": 4}
+    if recipe.language_model.tuned != "frozen":
+        values["language_model"]["after"] = min(1, values["language_model"]["after"])
     return Recipe.model_validate(values)
 
 
+@pytest.fixture(scope="module")
+def start(
+    tiny_config: ViPEConfig, data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[Recipe], str | None]:
+    """Train what a recipe starts from, where that is another recipe's model: once for all."""
+    found: dict[str, str] = {}
+
+    def start(recipe: Recipe) -> str | None:
+        if recipe.start is not None and recipe.start not in found:
+            others = [load_recipe(path) for path in RECIPES]
+            (first,) = [o for o in others if str(o.folder / "model") == recipe.start]
+            folder = tmp_path_factory.mktemp("start")
+            found[recipe.start] = str(train(small(first, tiny_config, data, folder), tiny.Quiet()))
+        return None if recipe.start is None else found[recipe.start]
+
+    return start
+
+
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_a_recipe_runs(path: Path, tiny_config: ViPEConfig, data: Path, tmp_path: Path) -> None:
+def test_a_recipe_runs(
+    path: Path,
+    tiny_config: ViPEConfig,
+    data: Path,
+    start: Callable[[Recipe], str | None],
+    tmp_path: Path,
+) -> None:
     recipe = small(load_recipe(path), tiny_config, data, tmp_path)
+    recipe = recipe.model_copy(update={"start": start(recipe)})
     folder = train(recipe, tiny.Quiet())
     rows = RunLog(recipe.folder, resume_at=99).rows()
     steps = {int(row["step"]) for row in rows if row["split"] == "train"}
@@ -75,6 +125,9 @@ def test_a_recipe_runs(path: Path, tiny_config: ViPEConfig, data: Path, tmp_path
     looked = {row["name"].split("/")[0] for row in rows if row["split"] == "held_out"}
     assert looked == set(recipe.held_out.sources)
     model: Any = load_model(folder)
+    tuned = recipe.language_model.tuned
+    assert (folder / "language_model").is_dir() == (tuned == "full")
+    assert (model.config.lora is not None) == (tuned == "lora")
     assert isinstance(model, ViPE if recipe.method == "vipe" else TokenTwin)
     video = media.video(tmp_path / "any.mp4", frames=8)
     assert isinstance(model.ask(model.see(video), "What is it?"), str)

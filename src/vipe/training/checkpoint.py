@@ -36,7 +36,8 @@ def save_checkpoint(
         writes: Whether this process does; of several, all gather what they hold parts of.
     """
     state = whole(
-        {"step": step, "module": module.state_dict(), "optimizer": optimizer.state_dict()}
+        {"step": step, "module": module.state_dict(), "optimizer": optimizer.state_dict()},
+        keep=writes,
     )
     if not writes:
         return
@@ -67,7 +68,7 @@ def load_checkpoint(
     if not path.exists():
         return None
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         module.load_state_dict(module_parts(state["module"], module.state_dict()))
         optimizer.load_state_dict(optimizer_parts(state["optimizer"], optimizer))
         return int(state["step"])

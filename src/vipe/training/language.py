@@ -1,10 +1,9 @@
-"""Training, step 3: the frozen language model, as fast as this machine runs it.
+"""Training, step 3: the language model, as fast as this machine runs it.
 
-The language model is frozen, so only gradients with respect to activations are needed. Its linear
-layers can then compute in 8-bit integers: each row of the input (forward) and of the gradient
-(backward) is scaled to int8, as is each output channel of the weight (Dettmers et al.,
-LLM.int8(), NeurIPS 2022, §2.1, without its outlier decomposition). On a CPU with VNNI but no bf16
-matrix units that is four times as fast a product; docs/decisions/0002 has the evidence.
+Unless it is tuned it is frozen: only gradients with respect to activations are needed then, and
+its linear layers may compute in 8-bit integers (`vipe.training.linear`). Tuned whole, it is kept in
+float32 and computes in the recipe's precision (Micikevicius et al., "Mixed Precision Training",
+ICLR 2018, with bfloat16, which needs no scaling of the loss).
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from vipe.attachment import low_rank_add
 from vipe.errors import ModelError
 from vipe.tokens import SoftTokens
+from vipe.training.linear import TrainingLinear
 from vipe.training.packing import IGNORE, PackedRows
+from vipe.training.recomputing import recompute
 from vipe.weights import PerceptualWeights
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ def quickest_precision(device: torch.device) -> Precision:
 
 
 class TrainingLanguageModel(nn.Module):
-    """A frozen language model that answers packed rows under the weights of each row's video.
+    """A language model that answers packed rows under the weights of each row's video.
 
     Takes the model over: its linear layers are replaced.
 
@@ -50,13 +49,15 @@ class TrainingLanguageModel(nn.Module):
         targets: Full names of the layers that get an update.
         precision: What the linear layers compute in.
         compile: Whether its layers are compiled (worth a minute or two at the start).
+        tuned: Whether its own weights are trained.
+        checkpointing: Whether its layers compute themselves again in the backward pass.
 
     Raises:
         ModelError: The model does more with its logits than the output layer and a soft cap.
     """
 
     body: Any
-    head: FrozenLinear
+    head: TrainingLinear
 
     def __init__(
         self,
@@ -65,38 +66,69 @@ class TrainingLanguageModel(nn.Module):
         *,
         precision: Precision = "float32",
         compile: bool = False,
+        tuned: bool = False,
+        checkpointing: bool = False,
     ) -> None:
         super().__init__()
         if precision == "auto":
             precision = quickest_precision(next(model.parameters()).device)
+            precision = "float32" if tuned and precision == "int8" else precision
         dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
         config = model.config.get_text_config()
         for setting in ("logit_scale", "logits_scaling"):
             if getattr(config, setting, None) not in (None, 1):
                 raise ModelError(f"training does not know a language model's {setting}")
-        model = model.eval().requires_grad_(False)
+        model = model.eval().requires_grad_(tuned)
         for parameter in model.parameters():  # not the buffers: positions need float32
-            parameter.data = parameter.data.to(dtype)
+            parameter.data = parameter.data.to(torch.float32 if tuned else dtype)
         head = model.get_output_embeddings()
-        self.body = model.get_decoder()
+        self.body, self.tuned = model.get_decoder(), tuned
         self._cap: float | None = getattr(config, "final_logit_softcapping", None)
         # Never in int8: the gradient at the logits is one large value and 49,151 tiny ones that
         # matter together, and one scale for all of them rounds those to zero.
-        self.head = FrozenLinear(head, int8=False)
+        self.head = TrainingLinear(head, int8=False, tuned=tuned)
         # Rows are short: the plain attention's backward is faster than the fused one's.
         self.body.config._attn_implementation = "eager"
         self.dtype = dtype
-        self._targets: dict[str, FrozenLinear] = {}
+        self._targets: dict[str, TrainingLinear] = {}
         for name, module in list(model.named_modules()):
-            if isinstance(module, nn.Linear) and module is not head:
-                frozen = FrozenLinear(module, int8=precision == "int8")
+            if isinstance(module, nn.Linear):
+                linear = self.head
+                if module is not head:
+                    linear = TrainingLinear(module, int8=precision == "int8", tuned=tuned)
                 parent, _, child = name.rpartition(".")
-                setattr(model.get_submodule(parent), child, frozen)
+                setattr(model.get_submodule(parent), child, linear)
                 if name in targets:
-                    self._targets[name] = frozen
-        if compile:
-            for layer in self.body.layers:
+                    self._targets[name] = linear
+        for layer in self.body.layers:
+            if checkpointing:
+                forward = layer.forward
+                recompute(layer, torch.compile(forward, dynamic=False) if compile else forward)
+            elif compile:
                 layer.compile(dynamic=False)
+
+    def learn(self, learns: bool) -> None:
+        """Say whether the weights of a model that is tuned have gradients from now on."""
+        if self.head.learns == (learns and self.tuned):
+            return
+        for module in self.modules():
+            if isinstance(module, TrainingLinear):
+                module.learns = learns and self.tuned
+
+    def drop_gradients(self) -> None:
+        """Drop the gradients that there are while it does not learn: those of norms."""
+        if not self.head.learns:
+            for parameter in self.parameters():
+                parameter.grad = None
+
+    def _mixed(self) -> torch.autocast:
+        """Let weights that are kept in float32 multiply in what the model computes in."""
+        enabled = self.tuned and self.dtype == torch.bfloat16
+        device = self.head.weight.device.type
+        # Casts that were kept would hold the weights of all layers a second time.
+        return torch.autocast(
+            device, dtype=torch.bfloat16, enabled=enabled, cache_enabled=not enabled
+        )
 
     def autocast(self) -> torch.autocast:
         """Return what lets others multiply in bfloat16 too, where this model does."""
@@ -111,8 +143,8 @@ class TrainingLanguageModel(nn.Module):
             yield
             return
         try:
-            for target, layer in self._targets.items():
-                A, B = weights.factors(target)
+            for target in weights.targets:
+                layer, (A, B) = self._targets[target], weights.factors(target)
                 layer.factors = (A.to(self.dtype), B.to(self.dtype))
                 layer.scale = weights.scale
             yield
@@ -134,24 +166,37 @@ class TrainingLanguageModel(nn.Module):
         if visual is not None:
             rows = rows.with_visual(visual.present.cpu())
         embedded = self.body.embed_tokens(rows.input_ids.to(device))
+        if not self.head.learns:
+            embedded = embedded.detach()
         if visual is not None:
             end = first + visual.values.shape[1]
             values = visual.values.to(embedded)
             embedded = torch.cat([embedded[:, :first], values, embedded[:, end:]], dim=1)
         blocked = torch.finfo(self.dtype).min / 2
         mask = torch.zeros(rows.mask().shape, dtype=self.dtype).masked_fill(~rows.mask(), blocked)
-        hidden = self.body(
-            inputs_embeds=embedded,
-            position_ids=rows.position_ids.to(device),
-            attention_mask=mask.to(device),
-            use_cache=False,
-        ).last_hidden_state
         labels = rows.labels.to(device)
         trained = labels != IGNORE
-        logits = self.head(hidden[trained]).float()
+        with self._mixed():
+            hidden = self.through_layers(embedded, rows.position_ids.to(device), mask.to(device))
+            logits = self.head(hidden[trained]).float()
         if self._cap is not None:  # Gemma 2 (2024), §2: no logit is larger
             logits = self._cap * torch.tanh(logits / self._cap)
         return logits, labels[trained]
+
+    def through_layers(
+        self,
+        embedded: Float[Tensor, "b t e"],
+        position_ids: Int[Tensor, "... t"],
+        mask: Float[Tensor, "b 1 t t"],
+    ) -> Float[Tensor, "b t e"]:
+        """Return the last layer's output, after the final norm."""
+        with self._mixed():
+            return self.body(
+                inputs_embeds=embedded,
+                position_ids=position_ids,
+                attention_mask=mask,
+                use_cache=False,
+            ).last_hidden_state
 
     @torch.no_grad()
     def codes(
@@ -175,74 +220,10 @@ class TrainingLanguageModel(nn.Module):
         ]
         try:
             # Hooks that come after a layer was compiled are not seen.
-            with torch.compiler.set_stance("force_eager"), self.attached(weights):
+            eager = torch.compiler.set_stance("force_eager")
+            with eager, self.attached(weights), self._mixed():
                 self.body(input_ids=input_ids.to(self.head.weight.device), use_cache=False)
         finally:
             for hook in hooks:
                 hook.remove()
         return torch.stack([found[target] for target in targets], dim=2)
-
-
-class FrozenLinear(nn.Module):
-    """A frozen linear layer, in int8 or as it was, with a low-rank update beside it.
-
-    Attributes:
-        factors: A and B of the update, or None.
-        scale: α / r.
-    """
-
-    weight: nn.Parameter
-    scales: Tensor
-    bias: Tensor | None
-
-    def __init__(self, linear: nn.Linear, *, int8: bool) -> None:
-        super().__init__()
-        self.in_features, self.out_features = linear.in_features, linear.out_features
-        self.int8 = int8
-        self.factors: tuple[Tensor, Tensor] | None = None
-        self.scale = 1.0
-        weight = linear.weight.detach()
-        if int8:
-            quantised, scales = quantise_rows(weight.float())
-            weight = quantised
-            self.register_buffer("scales", scales[:, 0])
-        # A parameter, which processes can hold parts of.
-        self.weight = nn.Parameter(weight, requires_grad=False)
-        self.register_buffer("bias", None if linear.bias is None else linear.bias.detach())
-
-    def forward(self, x: Float[Tensor, "... inputs"]) -> Float[Tensor, "... outputs"]:
-        """Return `W x + b`, and the update's part where there is one."""
-        if self.int8:
-            y = _Int8Product.apply(x, self.weight, self.scales)
-            y = y if self.bias is None else y + self.bias
-        else:
-            y = F.linear(x, self.weight, self.bias)
-        if self.factors is not None:
-            y = low_rank_add(y, x, *self.factors, self.scale)
-        return y
-
-
-def quantise_rows(x: Float[Tensor, "rows n"]) -> tuple[Tensor, Tensor]:
-    """Scale each row to int8; return the integers and the scales `(rows, 1)`."""
-    scales = x.abs().amax(dim=-1, keepdim=True).clamp_min(1e-12) / 127
-    return (x / scales).round().to(torch.int8), scales
-
-
-class _Int8Product(torch.autograd.Function):
-    """`x Wᵀ` with x and W in int8; backwards `g W` with g in int8."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, scales: Tensor) -> Tensor:
-        ctx.save_for_backward(weight, scales)
-        quantised, row_scales = quantise_rows(x.reshape(-1, x.shape[-1]))
-        y = torch._int_mm(quantised, weight.t()).to(x.dtype) * row_scales * scales
-        return y.view(*x.shape[:-1], -1)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        weight, scales = ctx.saved_tensors
-        (gradient,) = gradients
-        rows = gradient.reshape(-1, gradient.shape[-1]) * scales
-        quantised, row_scales = quantise_rows(rows)
-        x = torch._int_mm(quantised, weight).to(gradient.dtype) * row_scales
-        return x.view(*gradient.shape[:-1], -1), None, None

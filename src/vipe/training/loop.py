@@ -1,4 +1,4 @@
-"""Training, step 4: the loop. The encoder and the language model are frozen."""
+"""Training, step 4: the loop. The encoder is frozen, and the language model unless it is tuned."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from torch import nn
 from vipe.allocator import keep_freed_memory
 from vipe.errors import RecipeError
 from vipe.training.batches import Batch
+from vipe.training.building import build
 from vipe.training.calibration import calibrate
 from vipe.training.checkpoint import load_checkpoint, save_checkpoint
 from vipe.training.held_out import evaluate
 from vipe.training.keys import start_of_concepts
 from vipe.training.log import RunLog
 from vipe.training.methods import WritesWeights
-from vipe.training.optimizer import learning_rate, set_learning_rate
+from vipe.training.optimizer import learning_rate, set_learning_rate, tuned_warmup
 from vipe.training.processes import Processes
 from vipe.training.recipe import Recipe
-from vipe.training.run import Observer, Run, build
+from vipe.training.run import Observer, Run
 from vipe.training.shards import module_parts, whole
 from vipe.training.tags import start_of_tags
 
@@ -143,12 +144,13 @@ def train_step(
             f"row_tokens: {run.recipe.row_tokens} hold none of the questions of step {step + 1}"
         )
     rate = learning_rate(step, run.recipe)
-    set_learning_rate(run.optimizer, rate)
+    set_learning_rate(run.optimizer, rate, tuned_warmup(step, run.recipe))
     run.module.train()
     with run.processes.micro_batch(run.model, last=last):
         loss, values = run.model(batch, step, beside)
         run.processes.backward(loss)
     if last:
+        run.language.drop_gradients()
         norm = nn.utils.clip_grad_norm_(run.trained.parameters(), run.recipe.optimizer.clip)
         values["gradient_norm"] = whole(norm).item()
         run.optimizer.step()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -22,6 +20,7 @@ from vipe.training.alignment import AlignmentReaders
 from vipe.training.batches import Batch
 from vipe.training.concepts import Things, concept_loss
 from vipe.training.language import TrainingLanguageModel
+from vipe.training.method import Method, answer_losses
 from vipe.training.recipe import Alignment
 from vipe.vision import VideoToWeights
 from vipe.weights import PerceptualWeights
@@ -30,64 +29,16 @@ _LENGTHS = 64
 """Visual tokens are padded to a multiple of this."""
 
 
-class Method(nn.Module, ABC):
-    """How a batch of clips and questions becomes a loss.
-
-    Attributes:
-        module: What becomes the model.
-        language: The frozen language model.
-    """
-
-    # Any module will do for who holds a method; each method knows its own.
-    module: Any
-    language: TrainingLanguageModel
-
-    @property
-    @abstractmethod
-    def trained(self) -> nn.Module:
-        """All that is trained, what is thrown away after it included."""
-
-    @abstractmethod
-    def forward(
-        self, batch: Batch, step: int, beside: Batch | None = None
-    ) -> tuple[Float[Tensor, ""], dict[str, float]]:
-        """Compute the loss of a step, from 0, and what there is to say of it.
-
-        Args:
-            batch: What the step sees.
-            step: Which it is: stages have losses of their own.
-            beside: Clips for the losses that need no language model, beside its own.
-        """
-
-    @abstractmethod
-    def look(
-        self, batch: Batch, steps: int
-    ) -> tuple[dict[str, float], Bool[Tensor, " answers"] | None]:
-        """Look at held-out clips after so many steps.
-
-        Returns:
-            The losses, and whether each trained token of the rows is the likeliest; None where
-            no step was through the language model yet.
-        """
-
-    @abstractmethod
-    def normalise(self, tokens: VisualTokens, steps: int) -> None:
-        """Let every norm that keeps statistics see some clips."""
-
-    @abstractmethod
-    def save(self, folder: Path, config: ViPEConfig, weights: Mapping[str, Tensor]) -> None:
-        """Write the model folder, with the module's weights."""
-
-
 class WritesWeights(Method):
     """ViPE: a video becomes weights, under which the language model answers.
 
     Args:
         module: Injection and perception.
         readers: Read gists and slots for the alignment losses; thrown away at the end.
-        language: The frozen language model.
+        language: The language model.
         alignment: Which losses there are, and when.
         things: What the concepts of a binding are to be.
+        tuned_after: Steps before the language model itself is tuned; None where it never is.
     """
 
     def __init__(
@@ -97,15 +48,15 @@ class WritesWeights(Method):
         language: TrainingLanguageModel,
         alignment: Alignment,
         things: Things,
+        tuned_after: int | None = None,
     ) -> None:
         super().__init__()
+        self.tuned_after = tuned_after
         self.module, self.readers, self.language = module, readers, language
         self.alignment, self.things = alignment, things
 
-    @property
-    def trained(self) -> nn.Module:
-        """Injection, perception and readers."""
-        return nn.ModuleDict({"module": self.module, "readers": self.readers})
+    def _parts(self) -> dict[str, nn.Module]:
+        return {"module": self.module, "readers": self.readers}
 
     def forward(
         self, batch: Batch, step: int, beside: Batch | None = None
@@ -125,9 +76,10 @@ class WritesWeights(Method):
             loss = words + asked
         if step < alignment.before:
             return loss, values
-        with self.language.attached(self._decide(slots, gists, batch)):
+        tunes = self._tunes(step)
+        with self.language.attached(self._decide(slots, gists, batch, lora=tunes)):
             logits, labels = self.language(batch.rows)
-        answered, weighted = _answer_losses(logits, labels, batch)
+        answered, weighted = answer_losses(logits, labels, batch)
         loss = alignment.weight * loss + weighted
         if beside is not None:
             gist, of_gist = self._gist(beside)
@@ -147,12 +99,17 @@ class WritesWeights(Method):
             return queries.gists.float(), self.module.perception.read(queries).float()
 
     def _decide(
-        self, slots: Float[Tensor, "b s d"], gists: Float[Tensor, "b g d"], batch: Batch
+        self,
+        slots: Float[Tensor, "b s d"],
+        gists: Float[Tensor, "b g d"],
+        batch: Batch,
+        *,
+        lora: bool = True,
     ) -> PerceptualWeights:
         """The weights of each clip; of one that was seen in segments, their mean."""
         with self.language.autocast():
             times = self.module.injection.times(batch.tokens)
-            weights = self.module.perception.decide(slots, gists, times)
+            weights = self.module.decide(slots, gists, times, lora=lora)
         return weights if batch.mix is None else mix(weights, batch.mix)
 
     def _gist(self, batch: Batch) -> tuple[Float[Tensor, ""], dict[str, float]]:
@@ -205,9 +162,15 @@ class WritesWeights(Method):
         else:
             self._read(tokens)
 
-    def save(self, folder: Path, config: ViPEConfig, weights: Mapping[str, Tensor]) -> None:
+    def save(
+        self,
+        folder: Path,
+        config: ViPEConfig,
+        weights: Mapping[str, Tensor],
+        language_model: Callable[[Path], None] | None,
+    ) -> None:
         """Write injection and perception."""
-        save_model(folder, config, weights)
+        save_model(folder, config, weights, language_model=language_model)
 
 
 class ReadsTokens(Method):
@@ -215,28 +178,32 @@ class ReadsTokens(Method):
 
     Args:
         module: Projector and LoRA.
-        language: The frozen language model.
+        language: The language model.
         alignment: Its `steps` train the projector alone, as LLaVA's first stage does.
+        tuned_after: Steps before the language model itself is tuned; None where it never is.
     """
 
     def __init__(
-        self, module: VideoToTokens, language: TrainingLanguageModel, alignment: Alignment
+        self,
+        module: VideoToTokens,
+        language: TrainingLanguageModel,
+        alignment: Alignment,
+        tuned_after: int | None = None,
     ) -> None:
         super().__init__()
         self.module, self.language, self.alignment = module, language, alignment
+        self.tuned_after = tuned_after
 
-    @property
-    def trained(self) -> nn.Module:
-        """Projector and LoRA."""
-        return nn.ModuleDict({"module": self.module})
+    def _parts(self) -> dict[str, nn.Module]:
+        return {"module": self.module}
 
     def forward(
         self, batch: Batch, step: int, beside: Batch | None = None
     ) -> tuple[Float[Tensor, ""], dict[str, float]]:
         """The language model's loss; there is none beside it."""
-        with self.language.attached(self._lora(step)):
+        with self.language.attached(self._lora(step, tuned=self._tunes(step))):
             logits, labels = self.language(batch.rows, self._visual(batch))
-        answered, weighted = _answer_losses(logits, labels, batch)
+        answered, weighted = answer_losses(logits, labels, batch)
         return weighted, {"loss": answered.item()}
 
     def look(
@@ -251,18 +218,18 @@ class ReadsTokens(Method):
         # In few lengths: a compiled language model is compiled anew for each.
         return self.module(batch.tokens.pad(-(-batch.tokens.count // _LENGTHS) * _LENGTHS))
 
-    def _lora(self, step: int) -> PerceptualWeights | None:
-        return None if step < self.alignment.steps else self.module.lora.weights()
+    def _lora(self, step: int, *, tuned: bool = True) -> PerceptualWeights | None:
+        return None if step < self.alignment.steps else self.module.weights(lora=tuned)
 
     def normalise(self, tokens: VisualTokens, steps: int) -> None:
         """No norm in front of the tokens keeps statistics."""
 
-    def save(self, folder: Path, config: ViPEConfig, weights: Mapping[str, Tensor]) -> None:
+    def save(
+        self,
+        folder: Path,
+        config: ViPEConfig,
+        weights: Mapping[str, Tensor],
+        language_model: Callable[[Path], None] | None,
+    ) -> None:
         """Write projector and LoRA."""
-        save_twin(folder, config, self.module.reads, weights)
-
-
-def _answer_losses(logits: Tensor, labels: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-    """The mean over tokens, which is reported, and the weighted one, which is trained."""
-    each = F.cross_entropy(logits, labels, reduction="none")
-    return each.mean(), each @ batch.rows.weight().to(each)
+        save_twin(folder, config, self.module.reads, weights, language_model=language_model)

@@ -9,29 +9,45 @@ import torch
 from torch import nn
 
 from vipe.training.recipe import Optimizer, Recipe
+from vipe.training.tuning import Frozen, Tuning
 
 # Not the static factor: were A to change quickly, the keys of a binding would no longer match it.
 _HEADS = ("heads_A", "heads_B", "shift", "mix", "lora", "tag", "part")
 _SHARED = ("shared_tag", "across", "second")
 _STARTS = ("slots", "mix", "parts")
+_LANGUAGE = ("language", "language_lora")
+_FROZEN = Frozen()
 
 
-def make_optimizer(module: nn.Module, config: Optimizer) -> torch.optim.Optimizer:
-    """AdamW; biases, norms and starts do not decay; heads and the binding have their own rates."""
-    groups: dict[tuple[float, float], dict[str, Any]] = {}
+def make_optimizer(
+    module: nn.Module, config: Optimizer, tuning: Tuning = _FROZEN
+) -> torch.optim.Optimizer:
+    """AdamW; biases, norms and starts do not decay; some parts have rates of their own.
+
+    Args:
+        module: All that is trained.
+        config: How.
+        tuning: Of the language model, whose parameters have a rate and a decay of their own.
+    """
+    groups: dict[tuple[bool, float, float], dict[str, Any]] = {}
     for name, parameter in module.named_parameters():
         parts = name.split(".")
         decays = parameter.ndim == 2 and parts[-1] not in _STARTS and "binding" not in parts
         decay = config.weight_decay if decays else 0.0
         multiple = 1.0
-        if any(part in _HEADS for part in parts):
+        tuned = any(part in _LANGUAGE for part in parts)
+        if tuned and not isinstance(tuning, Frozen):
+            decay = tuning.weight_decay if decays else 0.0
+            multiple = tuning.learning_rate / config.learning_rate
+        elif any(part in _HEADS for part in parts):
             multiple = config.heads
         elif any(part in _SHARED for part in parts):
             multiple = config.shared
         elif "static_lora" in parts:
             multiple = config.static
         group = groups.setdefault(
-            (multiple, decay), {"params": [], "weight_decay": decay, "multiple": multiple}
+            (tuned, multiple, decay),
+            {"params": [], "weight_decay": decay, "multiple": multiple, "tuned": tuned},
         )
         group["params"].append(parameter)
     return torch.optim.AdamW(
@@ -39,10 +55,18 @@ def make_optimizer(module: nn.Module, config: Optimizer) -> torch.optim.Optimize
     )
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Give every group the rate, or its multiple of it."""
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float, tuned: float = 1.0) -> None:
+    """Give every group the rate, or its multiple of it; `tuned` times it the language model's."""
     for group in optimizer.param_groups:
-        group["lr"] = rate * group["multiple"]
+        group["lr"] = rate * group["multiple"] * (tuned if group["tuned"] else 1.0)
+
+
+def tuned_warmup(step: int, recipe: Recipe) -> float:
+    """What the rates of the language model's own weights are multiplied by when it comes in."""
+    if recipe.tuned_after is None:
+        return 1.0
+    done = max(0, step - recipe.tuned_after + 1)
+    return min(1.0, done / max(1, recipe.optimizer.warmup))
 
 
 def learning_rate(step: int, recipe: Recipe) -> float:

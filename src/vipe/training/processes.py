@@ -22,7 +22,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGr
 from torch import nn
 
 if TYPE_CHECKING:
-    from vipe.training.methods import Method
+    from vipe.training.method import Method
 
 
 class Processes:

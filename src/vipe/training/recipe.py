@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,6 +12,7 @@ from vipe.config import ViPEConfig
 from vipe.tokens import Reads
 from vipe.training.segments import Segments
 from vipe.training.sources import Part, Source
+from vipe.training.tuning import Frozen, Lora, Tuning, Whole
 
 MergeRatios = Annotated[tuple[Annotated[float, Field(ge=0, lt=1)], ...], Field(min_length=1)]
 
@@ -125,13 +127,14 @@ class Recipe(Part):
         runs: Where the run's folder is made.
         sources: What is trained on.
         held_out: What is evaluated on as it goes.
+        language_model: What is tuned of the language model itself, and after how many steps.
         optimizer: How.
         alignment: The losses that need no language model, and the steps that have them alone.
         segments: Which clips the language model's steps see in segments that are composed.
         row_tokens: Tokens of a row (the turns of one clip).
         merge_ratios: One is drawn for each batch.
-        precision: What the frozen language model computes in; "auto" for what this machine is
-            quickest in. In bfloat16, what is trained is multiplied in it too.
+        precision: What the language model computes in; "auto" for what this machine is quickest
+            in. In bfloat16, what is trained is multiplied in it too.
         compile: Whether the language model's layers are compiled.
         checkpoint_every: Steps between two checkpoints.
         accumulate: Micro-batches of a step, in each process; every one is of all `clips`.
@@ -150,6 +153,7 @@ class Recipe(Part):
     runs: Path = Path("runs")
     sources: tuple[Share, ...] = Field(min_length=1)
     held_out: Evaluation = Evaluation()
+    language_model: Tuning = Frozen()
     optimizer: Optimizer
     alignment: Alignment = Alignment()
     segments: Segments = Segments()
@@ -176,6 +180,10 @@ class Recipe(Part):
             raise ValueError("alignment: a model that reads tokens has no gist and no slots")
         if self.method == "tokens" and self.segments.summed:
             raise ValueError("segments: summed: a model that reads tokens writes no weights")
+        if isinstance(self.language_model, Whole) and self.precision == "int8":
+            raise ValueError("precision: a language model in int8 cannot be tuned")
+        if "lora" in self.model:
+            raise ValueError("model.lora: a recipe says it as language_model: {tuned: lora}")
         return self
 
     @property
@@ -186,7 +194,17 @@ class Recipe(Part):
     @property
     def config(self) -> ViPEConfig:
         """The model's config."""
-        return ViPEConfig.from_dict(self.model)
+        tuning = self.language_model
+        config = ViPEConfig.from_dict(self.model)
+        return replace(config, lora=tuning.config) if isinstance(tuning, Lora) else config
+
+    @property
+    def tuned_after(self) -> int | None:
+        """Steps before the language model itself is tuned; None where it never is."""
+        tuning = self.language_model
+        if isinstance(tuning, Frozen):
+            return None
+        return max(tuning.after, self.alignment.before)
 
     @property
     def folder(self) -> Path:

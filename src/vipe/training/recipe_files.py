@@ -2,8 +2,8 @@
 
 `base: other.yaml` names a recipe that a file extends, relative to it. Over the base's values go its
 own: a mapping's key by key, anything else in place of what was there. A mapping of another `kind`
-than the base's replaces it, and one with numbers for keys, over a list, changes the items of these
-numbers (`null` leaves one out, the next number adds one).
+(or `tuned`) than the base's replaces it, and one with numbers for keys, over a list, changes the
+items of these numbers (`null` leaves one out, the next number adds one).
 
 Values can be overridden by `KEY=VALUE` with dotted keys: `optimizer.steps=100`,
 `sources.0.clips=8`.
@@ -23,7 +23,8 @@ from vipe.config import first_problem
 from vipe.errors import ModelError, RecipeError
 from vipe.training.recipe import Recipe
 
-_BASE, _KIND, _NAME = "base", "kind", "name"
+_BASE, _NAME = "base", "name"
+_KINDS = ("kind", "tuned")  # say which other keys there are
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def _over(below: Any, own: Any, path: Path, place: tuple[Any, ...]) -> Any:
     if isinstance(below, list) and own and all(type(key) is int for key in own):
         return _items_over(below, own, path, place)
     kept = below if isinstance(below, Mapping) else {}
-    if _KIND in own and own[_KIND] != kept.get(_KIND, own[_KIND]):
+    if any(kind in own and own[kind] != kept.get(kind, own[kind]) for kind in _KINDS):
         kept = {}
     return {**kept} | {
         key: _over(kept.get(key), value, path, (*place, key)) for key, value in own.items()

@@ -14,15 +14,23 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 
-def whole(value: Any) -> Any:
-    """Gather every tensor of which processes hold parts, in dicts and lists; all take part."""
+def whole(value: Any, *, keep: bool = True) -> Any:
+    """Gather every tensor of which processes hold parts, in dicts and lists; all take part.
+
+    One tensor after another, each into the main memory: a model in parts may not fit a device.
+
+    Args:
+        value: Tensors, and what holds them.
+        keep: Whether this process needs them; else it gets None in their places.
+    """
     match value:
         case DTensor():
-            return value.full_tensor()
+            gathered = value.full_tensor()
+            return gathered.cpu() if keep else None
         case Mapping():
-            return {key: whole(part) for key, part in value.items()}
+            return {key: whole(part, keep=keep) for key, part in value.items()}
         case list():
-            return [whole(part) for part in value]
+            return [whole(part, keep=keep) for part in value]
         case _:
             return value
 
@@ -48,7 +56,7 @@ def _part(value: Tensor, like: Tensor) -> Tensor:
     """What this process holds of a whole tensor; of another shape, it is left as it is."""
     if not isinstance(like, DTensor) or value.shape != like.shape:
         return value
-    # Every process has the whole, so that none need send anything.
+    # Every process has the whole: none need send anything. A copy of its part lets go of it.
     return distribute_tensor(
         value.to(like.device), like.device_mesh, like.placements, src_data_rank=None
-    )
+    ).clone()

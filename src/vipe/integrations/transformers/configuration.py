@@ -25,6 +25,7 @@ class ViPEConfig(PreTrainedConfig):
         merging: How much of a video is merged away, as plain values.
         injection: The Visual Injection Module, as plain values.
         perception: The Visual Perception Module, as plain values.
+        lora: A LoRA of the language model that was tuned with these, as plain values, or None.
 
     Raises:
         ModelError: A value does not fit.
@@ -34,8 +35,9 @@ class ViPEConfig(PreTrainedConfig):
 
     def __init__(self, **values: Any) -> None:
         given = {key: values.pop(key) for key in CONFIG_KEYS if values.get(key) is not None}
-        for key, value in _plain_values(config.ViPEConfig.from_dict(given)).items():
-            setattr(self, key, value)
+        plain = _plain_values(config.ViPEConfig.from_dict(given))
+        for key in CONFIG_KEYS:
+            setattr(self, key, plain.get(key))
         super().__init__(**values)
 
     @classmethod

@@ -31,6 +31,8 @@ def parted(folder: Path, settings: dict[str, Any]) -> tuple[ViPEConfig, dict[str
         config = ViPEConfig(**model_files.read_config(folder).to_dict() | own)
     elif config._attn_implementation is not None:  # where `AutoConfig` puts it
         given.setdefault("attn_implementation", config._attn_implementation)
+    if config.language_model == model_files.OWN:  # `AutoConfig` knows no folder
+        config.language_model = model_files.read_config(folder).language_model
     dtype = given.pop("torch_dtype", None)
     dtype = given.pop("dtype", dtype)
     dtype = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype  # "auto" is None

@@ -1,0 +1,202 @@
+"""Training, a recipe → its run: backbones, features, batches, the method, the optimiser."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from platformdirs import user_cache_path
+
+from vipe.backbones import load_language_model
+from vipe.config import ViPEConfig
+from vipe.data.clip import ClipSource
+from vipe.data.records import RecordSource
+from vipe.encoders import Encoder
+from vipe.errors import ViPEError
+from vipe.gist import parts_of
+from vipe.model_files import load_weights, own_language_model, read_any_config, resolve_folder
+from vipe.tokens import VideoToTokens
+from vipe.training.alignment import AlignmentReaders, WordStatistics
+from vipe.training.batches import Batches, Phase
+from vipe.training.concepts import Things
+from vipe.training.features import FeatureStore
+from vipe.training.language import TrainingLanguageModel
+from vipe.training.method import Method
+from vipe.training.methods import ReadsTokens, WritesWeights
+from vipe.training.optimizer import make_optimizer
+from vipe.training.packing import Packer
+from vipe.training.processes import Processes
+from vipe.training.recipe import Recipe
+from vipe.training.run import Observer, Run
+from vipe.training.sources import Source
+from vipe.vision import VideoToWeights
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+_log = logging.getLogger(__name__)
+_COUNTED_STEPS = 200
+
+
+def build(recipe: Recipe, observer: Observer) -> Run:
+    """Load the backbones, encode what is not in the cache, and make what is trained."""
+    config = _config(recipe)
+    processes = Processes(accumulate=recipe.accumulate, shard=recipe.shard)
+    shown = observer if processes.main else None
+    encoder = config.encoder.build().to(processes.device)
+
+    def opened(source: Source) -> ClipSource:
+        return source.build(recipe.data, frames=config.frames, size=encoder.image_size)
+
+    sources = [opened(share.source) for share in recipe.sources]
+    held_out = {name: opened(source) for name, source in recipe.held_out.sources.items()}
+    with processes.main_first():  # the others find it all in the cache
+        features = FeatureStore.for_encoder(recipe.cache or user_cache_path("vipe"), encoder)
+        for source in sources:
+            _encode(source, None, features, encoder, shown)
+        for source in held_out.values():
+            _encode(source, recipe.held_out.clips, features, encoder, shown)
+
+    model, tokenizer = load_language_model(config.language_model)
+    torch.manual_seed(recipe.seed)
+    packer = Packer(tokenizer, recipe.row_tokens)
+
+    rows = [share.rows for share in recipe.sources]
+
+    def batches(
+        sources: list[ClipSource],
+        phases: Sequence[Phase] = (),
+        kinds: Sequence[tuple[str, ...] | None] | None = None,
+    ) -> Batches:
+        return Batches(
+            sources,
+            features,
+            packer,
+            merging=None if recipe.of_patches else config.merging,
+            phases=phases,
+            kinds=kinds,
+            seed=recipe.seed,
+            device=processes.device,
+        )
+
+    phases = _phases(recipe, processes.batches)
+    train_batches = batches(sources, phases, rows)
+    method = _method(recipe, config, model, encoder.channels, train_batches)
+    processes.place(method)
+    optimizer = make_optimizer(method.trained, recipe.optimizer, recipe.language_model)
+    return Run(
+        recipe=recipe,
+        config=config,
+        processes=processes,
+        method=method,
+        model=processes.joined(method),
+        optimizer=optimizer,
+        train=train_batches,
+        gist=batches(sources, [replace(phases[0], steps=None)]),
+        held_out={name: batches([source]) for name, source in held_out.items()},
+        language_model=model,
+    )
+
+
+def _config(recipe: Recipe) -> ViPEConfig:
+    """The model's config: the language model that was tuned with the start stays with it."""
+    if recipe.start is not None and not recipe.start_only:
+        name = read_any_config(resolve_folder(recipe.start)).language_model
+        if own_language_model(name) is not None:
+            return replace(recipe.config, language_model=name)
+    return recipe.config
+
+
+def _encode(
+    source: ClipSource,
+    clips: int | None,
+    features: FeatureStore,
+    encoder: Encoder,
+    observer: Observer | None,
+) -> None:
+    """Encode what a source's first clips show, or all of them, as far as it can be read.
+
+    Of files, those that cannot be read are left out, others take their places, and how many there
+    were is said.
+    """
+    files = source if isinstance(source, RecordSource) else None
+    while True:
+        unread: dict[str, ViPEError] = {}
+        features.add(
+            source,
+            encoder,
+            keys=None if clips is None else _shown(source, clips),
+            progress=None if observer is None else observer.encoding,
+            unread=None if files is None else unread,
+        )
+        if files is None or not unread:
+            break
+        files.leave_out(unread)
+    if files is not None and (report := files.report()):
+        _log.warning("%s", report)
+
+
+def _shown(source: ClipSource, clips: int) -> list[str]:
+    found = [source.clip(i % len(source)) for i in range(clips)]
+    return sorted({shot.key for clip in found for shot in clip.shots})
+
+
+def _method(
+    recipe: Recipe, config: ViPEConfig, model: PreTrainedModel, channels: int, batches: Batches
+) -> Method:
+    """Make what is trained, and put the language model into its training form."""
+    embeddings: Any = model.get_input_embeddings()
+    words = embeddings.weight
+    module: VideoToWeights | VideoToTokens
+    if recipe.method == "tokens":
+        module = VideoToTokens(recipe.reads, config, channels=channels, language_model=model)
+    else:
+        module = VideoToWeights(config, channels=channels, language_model=model)
+    if recipe.start is not None:
+        load_weights(recipe.start, config, module, recipe.start_only, fresh="language_lora.")
+
+    def language() -> TrainingLanguageModel:
+        return TrainingLanguageModel(
+            model,
+            list(module.targets),
+            precision=recipe.precision,
+            compile=recipe.compile,
+            tuned=recipe.language_model.tuned == "full",
+            checkpointing=recipe.language_model.checkpointing,
+        )
+
+    if isinstance(module, VideoToTokens):
+        return ReadsTokens(module, language(), recipe.alignment, recipe.tuned_after)
+    counted = [batches.bags_and_sightings(step) for step in range(_COUNTED_STEPS)]
+    bags = [bag for some, _ in counted for bag in some]
+    readers = AlignmentReaders(
+        words,
+        width=config.perception.width,
+        words=WordStatistics.count(bags, len(words)),
+        heads=config.perception.heads,
+        gists=config.injection.gists,
+    )
+    things = Things.count(
+        [sightings for _, some in counted for sightings in some],
+        concepts=config.perception.concepts,
+        parts=parts_of(config.injection.moments, config.injection.places),
+    )
+    return WritesWeights(module, readers, language(), recipe.alignment, things, recipe.tuned_after)
+
+
+def _phases(recipe: Recipe, each: int) -> list[Phase]:
+    """The phases of a recipe whose steps see `each` batches."""
+    alignment = recipe.alignment
+    clips = tuple(share.clips for share in recipe.sources)
+    return [
+        Phase(
+            clips=tuple(share.gist_clips or share.clips for share in recipe.sources),
+            merge_ratios=alignment.merge_ratios,
+            steps=alignment.gist_steps * each,
+        ),
+        Phase(clips=clips, merge_ratios=alignment.merge_ratios, steps=alignment.steps * each),
+        Phase(clips=clips, merge_ratios=recipe.merge_ratios, segments=recipe.segments),
+    ]
