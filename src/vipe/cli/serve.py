@@ -131,8 +131,8 @@ def serve(
 
             from vipe.model import ViPE
             from vipe.seer import Seer
-            from vipe.serving.app import Service, create_app
-            from vipe.serving.limits import Limits
+            from vipe.serving.server.app import Service, create_app
+            from vipe.serving.server.limits import Limits
             from vipe.store import Store
 
             try:

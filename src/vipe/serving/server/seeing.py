@@ -10,11 +10,11 @@ from time import monotonic
 
 from vipe.entry import Entry
 from vipe.errors import VideoError
-from vipe.serving.engine import Busy
-from vipe.serving.fetching import Fetcher, name_of
-from vipe.serving.library import Library
-from vipe.serving.metrics import Metrics
-from vipe.serving.spool import Spool, SpoolFile
+from vipe.serving.server.engine import Busy
+from vipe.serving.server.fetching import Fetcher, name_of
+from vipe.serving.server.library import Library
+from vipe.serving.server.metrics import Metrics
+from vipe.serving.server.spool import Spool, SpoolFile
 
 
 class Seeing:

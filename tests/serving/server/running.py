@@ -12,7 +12,7 @@ from typing import Any
 
 import openai
 
-from vipe.serving.app import Service
+from vipe.serving.server.app import Service
 
 KEY = "a key of the tests"
 

@@ -12,7 +12,7 @@ import tiny
 from vipe import Decoding, PerceptualWeights, ViPE
 from vipe.chat import prompt_ids
 from vipe.errors import AdapterError
-from vipe.serving.engine import Busy, Done, Engine, Event, Question
+from vipe.serving.server.engine import Busy, Done, Engine, Event, Question
 
 WAIT = 120  # seconds, on a machine that is busy
 

@@ -12,9 +12,9 @@ from running import KEY, Running, Start
 
 import media
 from vipe.seer import Seer
-from vipe.serving.app import Service, create_app
-from vipe.serving.decoding import Decoder
-from vipe.serving.limits import Limits
+from vipe.serving.server.app import Service, create_app
+from vipe.serving.server.decoding import Decoder
+from vipe.serving.server.limits import Limits
 from vipe.store import Store
 
 

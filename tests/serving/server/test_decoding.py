@@ -16,8 +16,8 @@ from PIL import Image
 import media
 from vipe.errors import VideoError
 from vipe.frames import Uniform, read_frames
-from vipe.serving.decoding import Decoder
-from vipe.serving.limits import Limits
+from vipe.serving.server.decoding import Decoder
+from vipe.serving.server.limits import Limits
 
 
 def test_frames_are_those_that_are_decoded_here(decoder: Decoder, clips: list[Path]) -> None:

@@ -14,9 +14,9 @@ import httpcore2
 
 from vipe import __version__
 from vipe.errors import VideoError
-from vipe.serving.addresses import PublicOnly
-from vipe.serving.limits import Limits
-from vipe.serving.spool import SpoolFile
+from vipe.serving.server.addresses import PublicOnly
+from vipe.serving.server.limits import Limits
+from vipe.serving.server.spool import SpoolFile
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _PIECE = 2**20

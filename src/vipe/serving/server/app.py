@@ -19,17 +19,17 @@ from starlette.requests import ClientDisconnect
 from vipe import __version__
 from vipe.errors import ServeError, ViPEError
 from vipe.seer import Seer
-from vipe.serving import chat, videos
-from vipe.serving.access import Access
-from vipe.serving.decoding import Decoder
-from vipe.serving.engine import Engine
-from vipe.serving.fetching import Fetcher
-from vipe.serving.library import Library
-from vipe.serving.limits import Limits
-from vipe.serving.metrics import Metrics
-from vipe.serving.refusals import Refusal, handle
-from vipe.serving.seeing import Seeing
-from vipe.serving.spool import Spool
+from vipe.serving.server import chat, videos
+from vipe.serving.server.access import Access
+from vipe.serving.server.decoding import Decoder
+from vipe.serving.server.engine import Engine
+from vipe.serving.server.fetching import Fetcher
+from vipe.serving.server.library import Library
+from vipe.serving.server.limits import Limits
+from vipe.serving.server.metrics import Metrics
+from vipe.serving.server.refusals import Refusal, handle
+from vipe.serving.server.seeing import Seeing
+from vipe.serving.server.spool import Spool
 from vipe.store import Store
 
 

@@ -1,4 +1,4 @@
-"""The decoding process: `python -m vipe.serving.decoder`, which a server starts and may end.
+"""The decoding process: `python -m vipe.serving.server.decoder`, which a server starts and may end.
 
 It reads requests from stdin, a line of JSON each, and writes records to stdout: a tag of one byte
 and what belongs to it, in fixed sizes that the server knows beforehand. Nothing of it is unpickled.

@@ -18,11 +18,11 @@ from starlette.datastructures import UploadFile
 
 from vipe.entry import Entry
 from vipe.errors import StoreError
-from vipe.serving.refusals import Refusal
-from vipe.serving.schema import video_object
+from vipe.serving.server.refusals import Refusal
+from vipe.serving.server.schema import video_object
 
 if TYPE_CHECKING:
-    from vipe.serving.app import Service
+    from vipe.serving.server.app import Service
 
 _PIECE = 2**20
 

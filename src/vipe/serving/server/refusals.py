@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from vipe.errors import AdapterError, VideoError, ViPEError
-from vipe.serving.engine import Busy
+from vipe.serving.server.engine import Busy
 
 GONE = 499  # nobody reads it: for the figures alone
 

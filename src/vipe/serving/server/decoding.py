@@ -1,6 +1,6 @@
 """Files → frames, by a process of its own: the worst that a hostile file can do is to end that.
 
-The process is another program (`vipe.serving.decoder`), not a fork; it is given none of the
+The process is another program (`vipe.serving.server.decoder`), not a fork; it is given none of the
 server's secrets. What it says is read in sizes known beforehand.
 """
 
@@ -22,8 +22,8 @@ import torch
 import vipe
 from vipe.errors import VideoError
 from vipe.frames import Frames
-from vipe.serving import decoder
-from vipe.serving.limits import Limits
+from vipe.serving.server import decoder
+from vipe.serving.server.limits import Limits
 
 # What a Python process needs to start; VIPE_API_KEY and others' secrets stay here.
 _ENVIRONMENT = (

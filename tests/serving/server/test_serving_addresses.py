@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vipe.serving.addresses import is_public
+from vipe.serving.server.addresses import is_public
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 from vipe.errors import VideoError
-from vipe.serving import addresses
-from vipe.serving.fetching import Fetcher, name_of, open_beneath
-from vipe.serving.limits import Limits
-from vipe.serving.refusals import Refusal
-from vipe.serving.spool import Spool
+from vipe.serving.server import addresses
+from vipe.serving.server.fetching import Fetcher, name_of, open_beneath
+from vipe.serving.server.limits import Limits
+from vipe.serving.server.refusals import Refusal
+from vipe.serving.server.spool import Spool
 
 CONTENT = bytes(range(256)) * 40
 

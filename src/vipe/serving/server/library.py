@@ -16,8 +16,8 @@ from vipe.entry import Entry
 from vipe.errors import StoreError
 from vipe.frames import Frames
 from vipe.seer import Seer
-from vipe.serving.decoding import Decoder
-from vipe.serving.spool import SpoolFile
+from vipe.serving.server.decoding import Decoder
+from vipe.serving.server.spool import SpoolFile
 from vipe.store import Store
 from vipe.weights import PerceptualWeights
 

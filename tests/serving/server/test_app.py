@@ -24,8 +24,8 @@ from running import KEY, Running, Start
 import media
 from vipe import Decoding, PerceptualWeights, ViPE
 from vipe.chat import Message, prompt_ids
-from vipe.serving.engine import Engine
-from vipe.serving.limits import Limits
+from vipe.serving.server.engine import Engine
+from vipe.serving.server.limits import Limits
 
 QUESTION = "What is in the video?"
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
-from vipe.serving.answers import AnswerText
+from vipe.serving.server.answers import AnswerText
 
 
 def pieces(

@@ -11,9 +11,9 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from vipe.serving.limits import Limits
-from vipe.serving.metrics import Metrics
-from vipe.serving.refusals import Refusal, response
+from vipe.serving.server.limits import Limits
+from vipe.serving.server.metrics import Metrics
+from vipe.serving.server.refusals import Refusal, response
 
 UPLOADS = "/v1/videos"
 _PATHS = ("/v1/chat/completions", UPLOADS, "/v1/models", "/health", "/metrics")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from vipe.frames import fingerprint
-from vipe.serving.refusals import Refusal
-from vipe.serving.spool import LONGEST_NAME, Spool
+from vipe.serving.server.refusals import Refusal
+from vipe.serving.server.spool import LONGEST_NAME, Spool
 
 
 @pytest.fixture

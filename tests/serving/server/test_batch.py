@@ -9,7 +9,7 @@ from torch import Tensor
 import tiny
 from vipe import PerceptualWeights, ViPE
 from vipe.errors import AdapterError
-from vipe.serving.batch import Batch, Row, choose
+from vipe.serving.server.batch import Batch, Row, choose
 
 
 def seen(model: ViPE, count: int) -> list[PerceptualWeights]:

@@ -14,8 +14,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Literal
 
 from vipe.errors import ViPEError
-from vipe.serving.answers import AnswerText
-from vipe.serving.batch import Batch, Row
+from vipe.serving.server.answers import AnswerText
+from vipe.serving.server.batch import Batch, Row
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

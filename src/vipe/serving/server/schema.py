@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from vipe.chat import Message
 from vipe.entry import Entry
-from vipe.serving.refusals import Refusal
+from vipe.serving.server.refusals import Refusal
 
 # What would change the answer, and is not done here: better refused than left out in silence.
 _UNSUPPORTED = (

@@ -14,13 +14,13 @@ from fastapi.responses import JSONResponse, StreamingResponse
 
 from vipe.chat import prompt_ids
 from vipe.errors import StoreError
-from vipe.serving.engine import Done, Engine, Event, Question
-from vipe.serving.refusals import GONE, Refusal, as_refusal, body
-from vipe.serving.schema import ChatRequest, Reply, Url, usage
+from vipe.serving.server.engine import Done, Engine, Event, Question
+from vipe.serving.server.refusals import GONE, Refusal, as_refusal, body
+from vipe.serving.server.schema import ChatRequest, Reply, Url, usage
 from vipe.weights import PerceptualWeights
 
 if TYPE_CHECKING:
-    from vipe.serving.app import Service
+    from vipe.serving.server.app import Service
 
 LONGEST = 256  # tokens of an answer, where the request leaves it open
 LETTERS = 100  # a token has fewer: beyond that, a prompt is not worth counting

@@ -10,9 +10,9 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from vipe.serving.access import Access
-from vipe.serving.limits import Limits
-from vipe.serving.metrics import Metrics
+from vipe.serving.server.access import Access
+from vipe.serving.server.limits import Limits
+from vipe.serving.server.metrics import Metrics
 
 LIMITS = Limits(body_bytes=10, body_seconds=0.2, bytes=100, waiting=1, batch=1, videos=1)
 

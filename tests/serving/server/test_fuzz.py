@@ -1,6 +1,6 @@
 """Mutated files against the upload route: none takes the server down, or keeps it.
 
-`VIPE_FUZZ=1000 pytest tests/serving/test_fuzz.py` tries so many files in place of a few.
+`VIPE_FUZZ=1000 pytest tests/serving/server/test_fuzz.py` tries so many files in place of a few.
 """
 
 from __future__ import annotations

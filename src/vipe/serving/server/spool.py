@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from vipe.frames.values import one_line
-from vipe.serving.refusals import Refusal
+from vipe.serving.server.refusals import Refusal
 
 LONGEST_NAME = 120
 

@@ -10,9 +10,9 @@ import torch
 from vipe import ViPE
 from vipe.errors import StoreError, VideoError
 from vipe.seer import Seer
-from vipe.serving.decoding import Decoder
-from vipe.serving.library import Library
-from vipe.serving.spool import Spool
+from vipe.serving.server.decoding import Decoder
+from vipe.serving.server.library import Library
+from vipe.serving.server.spool import Spool
 from vipe.store import Store
 
 
