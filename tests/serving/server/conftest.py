@@ -47,17 +47,23 @@ def decoder(_decoder: Decoder) -> Iterator[Decoder]:
 def start_server(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     servers: list[tuple[uvicorn.Server, Thread]] = []
 
-    def start(limits: Limits, *, private_addresses: bool = False) -> Running:
+    def start(
+        limits: Limits,
+        *,
+        private_addresses: bool = False,
+        api_key: str | None = KEY,
+        seer: Seer | None = None,
+    ) -> Running:
         folder = tmp_path_factory.mktemp("server")
         (folder / "allowed").mkdir()
         service = Service(
-            Seer.named(model_folder),
+            seer or Seer.named(model_folder),
             Store(folder / "store"),
             limits=limits,
             allowed_folder=folder / "allowed",
             private_addresses=private_addresses,
         )
-        app = create_app(service, api_key=KEY)
+        app = create_app(service, api_key=api_key)
         server = uvicorn.Server(
             uvicorn.Config(app, port=0, log_level="warning", timeout_graceful_shutdown=2)
         )

@@ -96,3 +96,17 @@ def test_the_key_is_asked_for_under_v1(given: str, status: int) -> None:
     text = access._metrics.text().decode()
     line = f'vipe_requests_total{{path="/v1/chat/completions",status="{status}"}} 1.0'
     assert line in text
+
+
+@pytest.mark.parametrize(
+    ("site", "status"),
+    [(None, 200), ("none", 200), ("same-origin", 200), ("same-site", 403), ("cross-site", 403)],
+)
+def test_pages_of_other_sites_need_a_key(site: str | None, status: int) -> None:
+    headers = {} if site is None else {"sec-fetch-site": site}
+    without = Access(behind, api_key=None, limits=LIMITS, metrics=Metrics())
+    for path in ("/v1/chat/completions", "/v1/videos"):
+        assert call(without, [], path=path, headers=headers)[0] == status
+    assert call(without, [], path="/", headers=headers)[0] == 200, "a link to the page is none"
+    within = Access(behind, api_key="key", limits=LIMITS, metrics=Metrics())
+    assert call(within, [], headers=headers | {"authorization": "Bearer key"})[0] == 200

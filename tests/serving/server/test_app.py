@@ -11,20 +11,17 @@ import socket
 import tarfile
 import time
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import openai
 import pytest
-from running import KEY, Running, Start
+from running import KEY, Running, Start, held
 
 import media
 from vipe import Decoding, PerceptualWeights, ViPE
 from vipe.chat import Message, prompt_ids
-from vipe.serving.server.engine import Engine
 from vipe.serving.server.limits import Limits
 
 QUESTION = "What is in the video?"
@@ -45,25 +42,6 @@ def until(holds: Callable[[], bool]) -> None:
     while not holds():
         assert time.monotonic() < end, "it does not come"
         time.sleep(0.005)
-
-
-@contextmanager
-def held(server: Running) -> Iterator[Engine]:
-    """Hold the engine before its next step, until its `go_on` is set."""
-    engine = server.service.engine
-    engine.go_on = Event()  # type: ignore[attr-defined]
-    step = engine._batch.step
-
-    def wait() -> list[int]:
-        engine.go_on.wait(120)  # type: ignore[attr-defined]
-        return step()
-
-    engine._batch.step = wait  # type: ignore[method-assign]
-    try:
-        yield engine
-    finally:
-        engine.go_on.set()  # type: ignore[attr-defined]
-        del engine._batch.step
 
 
 def about(url: str, text: str = QUESTION, part: str = "video_url") -> list[Any]:
@@ -102,6 +80,11 @@ def test_an_answer_is_the_model_s_own(server: Running, saved_vipe: ViPE, clips: 
     assert 1 <= usage.completion_tokens <= 12
     assert usage.total_tokens == usage.prompt_tokens + usage.completion_tokens
     assert usage.prompt_tokens_details.visual_tokens == 0
+    # Six frames of four patches; what the numbers are of is test_answer_cost's.
+    assert usage.cost["twin"]["visual_tokens"] == 24
+    assert usage.cost["twin"]["prompt_tokens"] == usage.prompt_tokens + 24
+    assert usage.cost["twin"]["operations"] > usage.cost["operations"] > 0
+    assert usage.cost["first_token_seconds"] > 0
 
 
 def test_a_stream_has_the_same_words(server: Running, saved_vipe: ViPE, clips: list[Path]) -> None:
@@ -272,6 +255,30 @@ def test_models_health_and_figures(server: Running, keys: list[str]) -> None:
     assert float(figures["vipe_kept_adapter_bytes"]) > 0
 
 
+def test_two_videos_together(
+    server: Running, saved_vipe: ViPE, clips: list[Path], keys: list[str]
+) -> None:
+    seen = [server.service.library.weights(key) for key in keys[:2]]
+    both = saved_vipe.compose(seen, at=[0.0, 2.0])  # the first has 20 frames, ten a second
+    want = saved_vipe.ask(both, QUESTION, decoding=Decoding(max_new_tokens=12))
+    assert want not in [expected(saved_vipe, clip) for clip in clips[:2]]
+    turns: list[Any] = [{"role": "user", "content": QUESTION}]
+    answer = ask(server, turns, extra_body={"video": keys[:2]})
+    assert answer.choices[0].message.content == want
+    assert answer.video == keys[:2]
+    assert answer.usage.cost["twin"]["visual_tokens"] == 48
+    assert answer.usage.prompt_tokens_details.visual_tokens == 0
+    one: dict[str, Any] = {"type": "video", "video": keys[0]}
+    two = {"type": "video_url", "video_url": {"url": url_of(clips[1])}}
+    for parts in ([one, two], [one, two, one]):  # a video that is named twice is one
+        turns = [{"role": "user", "content": [*parts, {"type": "text", "text": QUESTION}]}]
+        answer = ask(server, turns)
+        assert answer.choices[0].message.content == want
+        assert answer.video == keys[:2]
+    turns = [{"role": "user", "content": [one, {"type": "text", "text": QUESTION}]}]
+    assert ask(server, turns, extra_body={"video": [keys[0]]}).video == keys[0]
+
+
 def test_nothing_without_the_key(server: Running) -> None:
     for path in ("/v1/models", "/v1/videos", "/v1/chat/completions", "/v1/none"):
         for key in (None, "", "another", "a key of the test", "a key of the testsx"):
@@ -285,8 +292,11 @@ def test_nothing_without_the_key(server: Running) -> None:
 
 BAD = {
     "no video": ({"messages": [{"role": "user", "content": "?"}]}, 400, "no video"),
-    "two videos": (
-        {"messages": about("data:,a") + about("data:,b")}, 400, "more than one video",
+    "three videos": (
+        {"messages": about("data:,a") + about("data:,b"), "video": "c"}, 400, "here are 3",
+    ),
+    "three ids": (
+        {"messages": [{"role": "user", "content": "?"}], "video": list("abc")}, 400, "video",
     ),
     "no text": ({"messages": about("data:,a", "")}, 400, "nothing is asked"),
     "no messages": ({"messages": []}, 400, "messages"),

@@ -3,8 +3,13 @@
 It speaks OpenAI's protocol:
 
 app         puts the parts together
+page        the page at /, of the files in page/
 chat        questions: /v1/chat/completions
+cost        what an answer costs, beside a model that reads every patch
 videos      uploads, what is seen, adapters to take along: /v1/videos
+progress    an upload in view: how looking at it goes on
+merge_map   what the merge made of a video that was watched being seen
+together    several videos in one question
 schema      what requests and answers look like
 access      who may ask, and how much may come in
 refusals    errors, as OpenAI's clients know them

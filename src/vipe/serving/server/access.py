@@ -16,12 +16,15 @@ from vipe.serving.server.metrics import Metrics
 from vipe.serving.server.refusals import Refusal, response
 
 UPLOADS = "/v1/videos"
-_PATHS = ("/v1/chat/completions", UPLOADS, "/v1/models", "/health", "/metrics")
+_PATHS = ("/v1/chat/completions", UPLOADS, "/v1/models", "/health", "/metrics", "/page")
 _FORM = 2**16  # what a form adds to its file
 
 
 class Access:
-    """Checks the key, and limits bodies in bytes and time. `/health` and `/metrics` are open.
+    """Checks the key, and limits bodies in bytes and time. What is not of `/v1` is open.
+
+    Without a key, what a browser sends from a page of another site is refused: whoever may reach
+    the server could else be made to use it by any page that they open.
 
     Args:
         app: What is behind it.
@@ -79,6 +82,8 @@ class Access:
                 given = _digest(headers.get("authorization", ""))
                 if not secrets.compare_digest(given, self._key):
                     raise Refusal(401, "the API key is missing or wrong", code="invalid_api_key")
+            elif headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+                raise Refusal(403, "pages of other sites may not ask", code="other_site")
             if self._open >= self._most:
                 raise Refusal(429, "too many requests at once", code="busy", seconds=1)
         limits = self._limits

@@ -19,13 +19,15 @@ from starlette.requests import ClientDisconnect
 from vipe import __version__
 from vipe.errors import ServeError, ViPEError
 from vipe.seer import Seer
-from vipe.serving.server import chat, videos
+from vipe.serving.server import chat, page, videos
 from vipe.serving.server.access import Access
+from vipe.serving.server.cost import Costs
 from vipe.serving.server.decoding import Decoder
 from vipe.serving.server.engine import Engine
 from vipe.serving.server.fetching import Fetcher
 from vipe.serving.server.library import Library
 from vipe.serving.server.limits import Limits
+from vipe.serving.server.merge_map import Maps
 from vipe.serving.server.metrics import Metrics
 from vipe.serving.server.refusals import Refusal, handle
 from vipe.serving.server.seeing import Seeing
@@ -46,7 +48,8 @@ class Service:
         private_addresses: Whether URLs of addresses that are not public may be fetched.
 
     Attributes:
-        name: What requests call the model.
+        model: The model; its language model is the engine's alone.
+        name: What requests call it.
         context: Tokens that the language model reads, prompt and answer together.
         tokenizer: For the event loop alone; the engine has its own.
 
@@ -68,7 +71,7 @@ class Service:
     ) -> None:
         if allowed_folder is not None and not allowed_folder.is_dir():
             raise ServeError(f"{allowed_folder}: no such folder")
-        model = seer.model
+        self.model = model = seer.model
         self.name, self.limits, self.created = seer.name, limits, int(time.time())
         self.context = int(getattr(model.language_model.config, "max_position_embeddings", 2**31))
         self.tokenizer = copy.deepcopy(model.tokenizer)
@@ -78,13 +81,16 @@ class Service:
             store, seer, self.decoder,
             frames=frames, merge_ratio=merge_ratio, room=limits.adapter_bytes,
         )  # fmt: skip
+        self.costs = Costs(model.language_model, patches=model.encoder.patches)
+        self.maps = Maps(limits.map_bytes)
         self._spool = Spool(limits.bytes)
         fetcher = Fetcher(
             limits, allowed_folder=allowed_folder, private_addresses=private_addresses
         )
         self.seeing = Seeing(
-            self.library, self._spool, fetcher, places=limits.videos, metrics=self.metrics
-        )
+            self.library, self._spool, fetcher, self.maps,
+            places=limits.videos, metrics=self.metrics,
+        )  # fmt: skip
         self.engine = Engine(
             model.language_model,
             model.tokenizer,
@@ -99,6 +105,7 @@ class Service:
               lambda: self.seeing.taken)  # fmt: skip
         watch("vipe_kept_adapters", "Adapters in memory.", lambda: self.library.kept)
         watch("vipe_kept_adapter_bytes", "Their bytes.", lambda: self.library.kept_bytes)
+        watch("vipe_kept_map_bytes", "Bytes of merge maps.", lambda: self.maps.nbytes)
 
     def check_name(self, name: str | None) -> None:
         """Check that a request is for the model that is here.
@@ -143,6 +150,7 @@ def create_app(service: Service, *, api_key: str | None = None) -> FastAPI:
         app.add_exception_handler(kind, handle)
     app.include_router(chat.router)
     app.include_router(videos.router)
+    app.include_router(page.router(needs_key=api_key is not None))
     app.add_api_route("/v1/models", _models)
     app.add_api_route("/health", _health)
     app.add_api_route("/metrics", _metrics)

@@ -17,6 +17,7 @@ from vipe.errors import StoreError
 from vipe.serving.server.engine import Done, Engine, Event, Question
 from vipe.serving.server.refusals import GONE, Refusal, as_refusal, body
 from vipe.serving.server.schema import ChatRequest, Reply, Url, usage
+from vipe.serving.server.together import together
 from vipe.weights import PerceptualWeights
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ _T = TypeVar("_T")
 
 @router.post("/v1/chat/completions")
 async def complete(asked: ChatRequest, request: Request) -> Response:
-    """Answer a question about a video."""
+    """Answer a question about a video, or two together."""
     service: Service = request.app.state.service
     service.check_name(asked.model)
     turns = asked.conversation()
@@ -48,10 +49,13 @@ async def complete(asked: ChatRequest, request: Request) -> Response:
             param="messages",
             code="context_length_exceeded",
         )
-    key, weights = await _seen(service, asked.source())
-    answer = Answer(service, asked, prompt, weights, longest)
+    seen = [await _seen(service, source) for source in asked.sources()]
+    frames = sum(int(weights.metadata.get("frames", 0)) for _, weights in seen)
+    weights = await asyncio.to_thread(together, service.model, [weights for _, weights in seen])
+    cost = service.costs.of(len(prompt), weights, frames)
+    answer = Answer(service, asked, prompt, weights, longest, cost)
     answer.start()
-    reply = Reply(service.name, key)
+    reply = Reply(service.name, [key for key, _ in seen])
     try:
         if not asked.stream:
             text, done = await _unless_gone(request, answer.whole())
@@ -76,6 +80,7 @@ class Answer:
         prompt: Its token ids.
         weights: Of its video.
         longest: The longest answer, in tokens.
+        cost: What it takes of the language model, as `Costs` counts it.
     """
 
     def __init__(
@@ -85,9 +90,10 @@ class Answer:
         prompt: list[int],
         weights: PerceptualWeights,
         longest: int,
+        cost: dict[str, Any],
     ) -> None:
         self._engine: Engine = service.engine
-        self._metrics = service.metrics
+        self._metrics, self._cost = service.metrics, cost
         self._loop = asyncio.get_running_loop()
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         generator = torch.Generator()
@@ -106,6 +112,7 @@ class Answer:
             tell=self._tell,
         )
         self._began = 0.0
+        self._waits = True  # for the first piece
 
     def start(self) -> None:
         """Let it wait for its turn.
@@ -113,8 +120,8 @@ class Answer:
         Raises:
             Busy: Too many wait already.
         """
-        self._engine.submit(self.question)
         self._began = monotonic()
+        self._engine.submit(self.question)
 
     async def next(self) -> str | Done:
         """Wait for the next piece of text, or the end.
@@ -125,9 +132,9 @@ class Answer:
         event = await self._events.get()
         if isinstance(event, Exception):
             raise event
-        if self._began:
+        if self._waits:
             self._metrics.first_token_seconds.observe(monotonic() - self._began)
-            self._began = 0.0
+            self._waits = False
         if isinstance(event, Done):
             self._metrics.prompt_tokens.inc(len(self.question.prompt))
             self._metrics.generated_tokens.inc(event.tokens)
@@ -145,8 +152,9 @@ class Answer:
         return text, event
 
     def usage(self, done: Done) -> dict[str, Any]:
-        """Count its tokens."""
-        return usage(len(self.question.prompt), done.tokens, done.visual_tokens)
+        """Count its tokens, and what they cost."""
+        cost = {"first_token_seconds": round(self.question.first - self._began, 4), **self._cost}
+        return usage(len(self.question.prompt), done.tokens, done.visual_tokens, cost)
 
     def _tell(self, event: Event) -> None:
         try:

@@ -64,6 +64,7 @@ class Question(Row):
         tell: Is called from the engine's thread with each piece of text, and at last with how it
             ended; it must return at once, and not fail.
         cancelled: Set when nobody wants the rest.
+        first: When the first token was there, of `time.monotonic`.
     """
 
     most: int
@@ -71,6 +72,7 @@ class Question(Row):
     tell: Callable[[Event], None]
     cancelled: bool = False
     tokens: int = field(default=0, init=False)
+    first: float = field(default=0.0, init=False)
     text: AnswerText | None = field(default=None, init=False)
 
 
@@ -205,6 +207,7 @@ class Engine:
         """Hand on what a token adds to an answer, and how it ended, if it did."""
         assert question.text is not None
         question.tokens += 1
+        question.first = question.first or monotonic()
         reason: Literal["stop", "length"] | None = None
         if token in self._ends:
             reason = "stop"

@@ -17,6 +17,7 @@ from vipe.errors import StoreError
 from vipe.frames import Frames
 from vipe.seer import Seer
 from vipe.serving.server.decoding import Decoder
+from vipe.serving.server.merge_map import Looking
 from vipe.serving.server.spool import SpoolFile
 from vipe.store import Store
 from vipe.weights import PerceptualWeights
@@ -32,6 +33,9 @@ class Library:
         frames: How many to sample evenly; the model's number unless given.
         merge_ratio: Share of tokens merged away; the model's unless given.
         room: Bytes of adapters to keep in memory; the least lately asked go first.
+
+    Attributes:
+        sampled: How many frames are sampled from a video.
     """
 
     def __init__(
@@ -46,6 +50,7 @@ class Library:
     ) -> None:
         self._store, self._seer, self._decoder = store, seer, decoder
         self._frames, self._merge_ratio, self._room = frames, merge_ratio, room
+        self.sampled: int = seer.config.frames if frames is None else frames
         self._kept: OrderedDict[str, PerceptualWeights] = OrderedDict()
         self._shared: dict[str, Tensor] = {}  # the A that all of a model's videos have
         self._lock = Lock()
@@ -56,19 +61,22 @@ class Library:
             self._seer, digest, frames=self._frames, merge_ratio=self._merge_ratio
         )
 
-    def see(self, file: SpoolFile) -> Entry:
+    def see(self, file: SpoolFile, looking: Looking | None = None) -> Entry:
         """Look at a video, if that was not done already.
+
+        Args:
+            file: The video.
+            looking: Who watches; for them it is looked at again, where it was seen already.
 
         Raises:
             VideoError: It cannot be decoded.
             StoreError: The store cannot be written.
         """
-        return self._store.see(
-            _Apart(self._seer, self._decoder, file.name),
-            file.path,
-            frames=self._frames,
-            merge_ratio=self._merge_ratio,
-        )
+        seer = _Apart(self._seer, self._decoder, file.name, looking)
+        entry = self._store.see(seer, file.path, frames=self._frames, merge_ratio=self._merge_ratio)
+        if looking is not None and looking.map is None:
+            seer.see(file.path, frames=entry.sampled, merge_ratio=entry.merge_ratio)
+        return entry
 
     def get(self, key: str) -> Entry:
         """Return an entry by its key.
@@ -151,13 +159,17 @@ class Library:
 class _Apart(Seer):
     """The seer, with eyes in another process: it knows frames, and never opens the file."""
 
-    def __init__(self, seer: Seer, decoder: Decoder, name: str) -> None:
+    def __init__(
+        self, seer: Seer, decoder: Decoder, name: str, looking: Looking | None = None
+    ) -> None:
         super().__init__(seer.name, seer.config, seer.digest, lambda: seer.model)
-        self._decoder, self._video = decoder, name
+        self._decoder, self._video, self._looking = decoder, name, looking
 
     def see(
         self, video: str | os.PathLike[str], *, frames: int, merge_ratio: float
     ) -> PerceptualWeights:
         pieces: Iterator[Frames] = self._decoder.frames(Path(video), self._video, frames=frames)
-        seen = self.model.see(pieces, merge_ratio=merge_ratio)
+        if self._looking is not None:
+            pieces = self._looking.decoding(pieces)
+        seen = self.model.see(pieces, merge_ratio=merge_ratio, witness=self._looking)
         return replace(seen, metadata={**seen.metadata, "video": self._video})

@@ -24,6 +24,7 @@ class Limits:
         batch: Questions that are answered at once.
         videos: Videos that may be received, wait or be looked at; one is looked at at a time.
         adapter_bytes: Of seen videos kept in memory.
+        map_bytes: Of merge maps kept in memory, for who watched a video being seen.
     """
 
     bytes: int = 256 * 2**20
@@ -40,3 +41,4 @@ class Limits:
     batch: int = 16
     videos: int = 8
     adapter_bytes: int = 512 * 2**20
+    map_bytes: int = 64 * 2**20

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from vipe.chat import Message
 from vipe.entry import Entry
 from vipe.serving.server.refusals import Refusal
+from vipe.serving.server.together import MOST_VIDEOS
 
 # What would change the answer, and is not done here: better refused than left out in silence.
 _UNSUPPORTED = (
@@ -81,8 +82,8 @@ class ChatRequest(BaseModel):
 
     Attributes:
         model: Which; the one that is served.
-        messages: The conversation, with one video somewhere in it, unless `video` names one.
-        video: A seen video's id.
+        messages: The conversation, with a video somewhere in it, or two, unless `video` names them.
+        video: A seen video's id, or a list of two.
         temperature: 0 for the likeliest token each time, which is the default here as it is of
             `vipe ask`.
         top_p: Of sampling, the share of probability that is kept.
@@ -97,7 +98,7 @@ class ChatRequest(BaseModel):
 
     model: str | None = None
     messages: Annotated[list[Turn], Field(min_length=1, max_length=1000)]
-    video: str | None = None
+    video: str | Annotated[list[str], Field(min_length=1, max_length=MOST_VIDEOS)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     max_tokens: Annotated[int, Field(ge=1)] | None = None
@@ -146,39 +147,40 @@ class ChatRequest(BaseModel):
             raise Refusal(400, "messages: nothing is asked", param="messages")
         return turns
 
-    def source(self) -> Url | str:
-        """Return the conversation's video: where it is, or the id of one that was seen.
+    def sources(self) -> list[Url | str]:
+        """Return the conversation's videos: where each is, or the id of one that was seen.
 
         Raises:
-            Refusal: There is none, or more than one.
+            Refusal: There is none, or more than two.
         """
-        urls, ids = set[str](), set[str]()
+        found: dict[tuple[bool, str], Url | str] = {}  # in the order in which they are named
         for part in (part for turn in self.messages for part in turn.parts):
             match part:
                 case VideoUrl():
-                    urls.add(part.video_url.url)
+                    found[True, part.video_url.url] = part.video_url
                 case ImageUrl():
-                    urls.add(part.image_url.url)
+                    found[True, part.image_url.url] = part.image_url
                 case SeenVideo():
-                    ids.add(part.video)
-        if self.video is not None:
-            ids.add(self.video)
-        if len(urls) + len(ids) != 1:
-            count = "no video" if not urls and not ids else "more than one video"
+                    found[False, part.video] = part.video
+        for key in [self.video] if isinstance(self.video, str) else self.video or []:
+            found[False, key] = key
+        if not 1 <= len(found) <= MOST_VIDEOS:
             raise Refusal(
-                400, f"messages: a conversation is about one video; here is {count}",
-                param="messages", code="one_video",
+                400, "messages: a conversation is about one video or two; here "
+                + (f"are {len(found)}" if found else "is no video"),
+                param="messages", code="videos",
             )  # fmt: skip
-        return Url(url=urls.pop()) if urls else ids.pop()
+        return list(found.values())
 
 
-def usage(prompt: int, answer: int, visual: int) -> dict[str, Any]:
-    """Count tokens, the visual ones of the prompt apart."""
+def usage(prompt: int, answer: int, visual: int, cost: dict[str, Any]) -> dict[str, Any]:
+    """Count tokens, the visual ones of the prompt apart, and what they cost."""
     return {
         "prompt_tokens": prompt + visual,
         "completion_tokens": answer,
         "total_tokens": prompt + visual + answer,
         "prompt_tokens_details": {"visual_tokens": visual},
+        "cost": cost,
     }
 
 
@@ -187,15 +189,15 @@ class Reply:
 
     Args:
         model: Its name.
-        video: The id of what it is about, for further questions.
+        videos: The ids of what it is about, for further questions.
     """
 
-    def __init__(self, model: str, video: str) -> None:
+    def __init__(self, model: str, videos: list[str]) -> None:
         self._common = {
             "id": f"chatcmpl-{uuid.uuid4().hex}",
             "created": int(time.time()),
             "model": model,
-            "video": video,
+            "video": videos[0] if len(videos) == 1 else videos,
         }
 
     def whole(self, text: str, reason: str, counts: dict[str, Any]) -> dict[str, Any]:

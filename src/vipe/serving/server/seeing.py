@@ -13,6 +13,7 @@ from vipe.errors import VideoError
 from vipe.serving.server.engine import Busy
 from vipe.serving.server.fetching import Fetcher, name_of
 from vipe.serving.server.library import Library
+from vipe.serving.server.merge_map import Looking, Maps
 from vipe.serving.server.metrics import Metrics
 from vipe.serving.server.spool import Spool, SpoolFile
 
@@ -24,14 +25,22 @@ class Seeing:
         library: Keeps what is seen.
         spool: Where videos lie meanwhile.
         fetcher: Brings those of URLs.
+        maps: Keeps the merge maps of those whose seeing was watched.
         places: Videos that may be received, wait or be looked at.
         metrics: Counts them.
     """
 
     def __init__(
-        self, library: Library, spool: Spool, fetcher: Fetcher, *, places: int, metrics: Metrics
+        self,
+        library: Library,
+        spool: Spool,
+        fetcher: Fetcher,
+        maps: Maps,
+        *,
+        places: int,
+        metrics: Metrics,
     ) -> None:
-        self._library, self._fetcher = library, fetcher
+        self._library, self._fetcher, self._maps = library, fetcher, maps
         self.spool = spool
         self._places, self._metrics = places, metrics
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="vipe-seeing")
@@ -66,19 +75,23 @@ class Seeing:
                 await self._fetcher.fetch(url, file)
                 return await self.see(file)
 
-    async def see(self, file: SpoolFile) -> Entry:
+    async def see(self, file: SpoolFile, looking: Looking | None = None) -> Entry:
         """Look at a video that was received, if it was not seen already; a place must be held.
+
+        Args:
+            file: The video.
+            looking: Who watches, and makes its merge map, if that is not kept already.
 
         Raises:
             VideoError: It cannot be decoded.
         """
         known = await asyncio.to_thread(self._library.known, file.digest)
-        if known is not None:
+        if known is not None and (looking is None or known.key in self._maps):
             self._metrics.videos.labels("known").inc()
             return known
         loop = asyncio.get_running_loop()
         start = monotonic()
-        work = loop.run_in_executor(self._thread, self._library.see, file)
+        work = loop.run_in_executor(self._thread, self._library.see, file, looking)
         try:
             # Not cut short with the request: the file must stay until it was looked at.
             entry = await asyncio.shield(work)
@@ -88,6 +101,8 @@ class Seeing:
         except VideoError:
             self._metrics.videos.labels("refused").inc()
             raise
+        if looking is not None and looking.map is not None:
+            self._maps.keep(entry.key, looking.map)
         self._metrics.videos.labels("seen").inc()
         self._metrics.seeing_seconds.observe(monotonic() - start)
         self._took += 0.2 * (monotonic() - start - self._took)

@@ -7,8 +7,8 @@ import os
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 
@@ -18,8 +18,11 @@ from starlette.datastructures import UploadFile
 
 from vipe.entry import Entry
 from vipe.errors import StoreError
+from vipe.serving.server import progress
+from vipe.serving.server.merge_map import MergeMap
 from vipe.serving.server.refusals import Refusal
 from vipe.serving.server.schema import video_object
+from vipe.serving.server.spool import SpoolFile
 
 if TYPE_CHECKING:
     from vipe.serving.server.app import Service
@@ -30,8 +33,22 @@ router = APIRouter(prefix="/v1/videos")
 
 
 @router.post("", status_code=201)
-async def upload(request: Request) -> JSONResponse:
-    """See an uploaded video: a form with one file, named "file"."""
+async def upload(request: Request, *, stream: bool = False) -> Response:
+    """See an uploaded video: a form with one file, named "file".
+
+    With `stream`, how that goes on is told, and a merge map is made.
+    """
+    service: Service = request.app.state.service
+    if stream:
+        return await progress.told(request, _received(request))
+    async with _received(request) as file:
+        entry = await service.seeing.see(file)
+    return JSONResponse(video_object(entry), 201)
+
+
+@asynccontextmanager
+async def _received(request: Request) -> AsyncIterator[SpoolFile]:
+    """Receive an uploaded video, which stays for as long as the block."""
     service: Service = request.app.state.service
     async with (
         service.seeing.place(),  # before the body is read: what finds no place costs nothing
@@ -44,8 +61,7 @@ async def upload(request: Request) -> JSONResponse:
             while piece := await file.read(_PIECE):
                 await asyncio.to_thread(spooled.write, piece)
             spooled.finish()
-            entry = await service.seeing.see(spooled)
-    return JSONResponse(video_object(entry), 201)
+            yield spooled
 
 
 @router.get("")
@@ -68,7 +84,24 @@ async def forget(key: str, request: Request) -> dict[str, Any]:
     service: Service = request.app.state.service
     await _entry(request, key)
     await asyncio.to_thread(service.library.forget, key)
+    service.maps.forget(key)
     return {"id": key, "object": "video", "deleted": True}
+
+
+@router.get("/{key}/map")
+async def merge_map(key: str, request: Request) -> dict[str, Any]:
+    """Tell which token each patch of a video went into, where that was watched."""
+    return {"video": key, **_map(key, request).as_json()}
+
+
+@router.get("/{key}/frames/{number}")
+async def frame(key: str, number: int, request: Request) -> Response:
+    """Give a frame of a merge map, as the model saw it."""
+    pictures = _map(key, request).pictures
+    if not 0 <= number < len(pictures):
+        raise Refusal(404, f"there is no frame {number} of {len(pictures)}", code="no_frame")
+    headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+    return Response(pictures[number], media_type="image/jpeg", headers=headers)
 
 
 @router.get("/{key}/adapter")
@@ -88,6 +121,16 @@ async def adapter(
             "Content-Length": str(os.fstat(file.fileno()).st_size),
         },
     )
+
+
+def _map(key: str, request: Request) -> MergeMap:
+    service: Service = request.app.state.service
+    if (made := service.maps.get(key)) is None:
+        raise Refusal(
+            404, f"no merge map of {key[:40]!r} is kept: upload the video again, with stream=true",
+            code="map_not_found",
+        )  # fmt: skip
+    return made
 
 
 async def _entry(request: Request, key: str) -> Entry:
