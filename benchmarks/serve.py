@@ -227,7 +227,7 @@ def batch(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
     from vipe import ViPE
     from vipe.chat import prompt_ids
-    from vipe.serving.batch import Batch, Row
+    from vipe.serving.server.batch import Batch, Row
 
     class Bare(Batch):
         """The same loop without any weights."""

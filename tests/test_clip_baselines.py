@@ -35,6 +35,17 @@ def test_what_both_keep(baseline: Baseline, frames: int, grid: int, count: int) 
     assert torch.equal(tokens.duration, duration)
     assert (tokens.centre[:, 1:, 0] >= tokens.centre[:, :-1, 0]).all(), "in order of time"
 
+    assert tokens.assignment is None
+    assignment = baseline(features, position, duration, count, trace=True).assignment
+    assert assignment is not None
+    for video in range(2):
+        stand_for = torch.bincount(assignment[video], minlength=tokens.count)
+        assert torch.equal(stand_for, tokens.size[video].long())
+    if baseline is pool_places:
+        means = features.new_zeros(2, tokens.count, features.shape[-1])
+        means = means.index_add(1, assignment[0], features.flatten(1, 2)) / tokens.size[..., None]
+        assert_close(means, tokens.features)
+
 
 def test_kept_frames_are_evenly_spaced_and_whole() -> None:
     features, position, duration = tiny.patches(1, 8)

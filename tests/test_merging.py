@@ -113,6 +113,43 @@ def test_a_batch_is_its_videos(config: MergeConfig, frames: int, seed: int) -> N
         assert_close(together.centre[row], one.centre)
 
 
+@settings(max_examples=60)
+@given(config=configs, frames=st.integers(1, 20), grid=st.integers(1, 4), videos=st.integers(1, 2))
+def test_every_patch_goes_into_one_token(
+    config: MergeConfig, frames: int, grid: int, videos: int
+) -> None:
+    features, position, duration = tiny.patches(videos, frames, grid=grid)
+    plain = merge_video(features, position, duration, config)
+    tokens = merge_video(features, position, duration, config, trace=True)
+    assert plain.assignment is None
+    for name in ("features", "size", "centre", "duration"):
+        assert torch.equal(getattr(plain, name), getattr(tokens, name)), "asking changes nothing"
+
+    assignment = tokens.assignment
+    assert assignment is not None
+    assert assignment.shape == (videos, frames * grid**2)
+    for video in range(videos):
+        counts = torch.bincount(assignment[video], minlength=tokens.count)
+        assert torch.equal(counts, tokens.size[video].long())
+        for of_patches, of_tokens in ((position, tokens.centre), (features, tokens.features)):
+            values = of_patches[video].flatten(0, 1)
+            sums = values.new_zeros(tokens.count, values.shape[1])
+            means = sums.index_add(0, assignment[video], values) / counts[:, None]
+            assert_close(means, of_tokens[video], rtol=1e-4, atol=1e-5)
+
+
+def test_where_patches_went_is_known_of_a_part_of_a_stream() -> None:
+    features, position, duration = tiny.patches(1, 12)
+    merge = HierarchicalMerge(MergeConfig(frames_per_clip=4, budget=10), trace=True)
+    for clip, start in enumerate(range(0, 12, 4), start=1):
+        part = slice(start, start + 4)
+        merge.push(features[:, part], position[:, part], duration)
+        for tokens in (merge.result(), merge.fork().result()):
+            assert tokens.assignment is not None
+            assert tokens.assignment.shape == (1, clip * 4 * 9)
+            assert torch.equal(torch.bincount(tokens.assignment[0]), tokens.size[0].long())
+
+
 def test_gradients_flow_to_the_features() -> None:
     config = MergeConfig(merge_ratio=0.6, frames_per_clip=2, budget=4)
     features, position, duration = tiny.patches(1, 4, grid=2, channels=3, dtype=torch.float64)

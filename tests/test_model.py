@@ -17,6 +17,7 @@ from vipe.chat import Message, prompt_ids
 from vipe.errors import AdapterError, ModelError, VideoError
 from vipe.frames import EveryFrame, Uniform, read_frames
 from vipe.generation import generate
+from vipe.merging import VisualTokens
 
 SHORT = Decoding(max_new_tokens=12)
 QUESTIONS = ["Why?", "What is in the video?", "Is there a dog in it, or a cat?"]
@@ -88,6 +89,25 @@ def test_a_file_is_seen_as_its_frames(tiny_vipe: ViPE, clip: Path) -> None:
     assert_same(tiny_vipe.see(clip, frames=6), seen)
     assert tiny_vipe.see(clip, frames=3).metadata["frames"] == "3"
     assert tiny_vipe.see(clip, frames=EveryFrame()).metadata["frames"] == "20"
+
+
+def test_a_witness_is_told_how_it_goes_on(tiny_vipe: ViPE) -> None:
+    frames, encoded, merged = tiny.frames(6), list[int](), list[VisualTokens]()
+
+    class Witness:
+        def encoded(self, frames: int) -> None:
+            assert not merged
+            encoded.append(frames)
+
+        def merged(self, tokens: VisualTokens) -> None:
+            merged.append(tokens)
+
+    assert_same(tiny_vipe.see(frames, witness=Witness()), tiny_vipe.see(frames))
+    assert encoded == [4, 6], "clip by clip"
+    (tokens,) = merged
+    assert tokens.assignment is not None
+    assert tokens.assignment.shape == (1, 6 * tiny_vipe.encoder.patches)
+    assert torch.equal(torch.bincount(tokens.assignment[0]), tokens.size[0].long())
 
 
 def test_the_merge_ratio_of_one_video(tiny_vipe: ViPE) -> None:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 FILE = "vipe_state.safetensors"
 _STATIC, _TOKENS = "static.", "tokens."
-_NAMES = tuple(field.name for field in fields(VisualTokens))
+# Where patches went is told while a video is seen, and not kept.
+_NAMES = tuple(field.name for field in fields(VisualTokens) if field.name != "assignment")
 _log = logging.getLogger(__name__)
 
 

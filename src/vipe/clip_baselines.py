@@ -1,7 +1,7 @@
 """Beside stage 3: two plain ways to leave fewer tokens of a clip, to compare the merge with.
 
 Both leave as many tokens as the merge would, or the next fewer that they can: a frame, or the grid
-of a frame, is left whole.
+of a frame, is left whole. `trace` is that of `HierarchicalMerge`.
 
 Dimensions: b videos, t frames, n patches of a frame, c channels, m tokens.
 """
@@ -20,6 +20,8 @@ def keep_frames(
     position: Float[Tensor, "b t n 3"],
     duration: Float[Tensor, " b"],
     count: int,
+    *,
+    trace: bool = False,
 ) -> VisualTokens:
     """Keep the middle frame of each of equal parts, with all its patches; at least one frame.
 
@@ -28,14 +30,17 @@ def keep_frames(
     """
     t, n = features.shape[1:3]
     kept = max(1, min(t, count // n))
-    lengths = torch.bincount(torch.arange(t) * kept // t)
+    part = torch.arange(t) * kept // t
+    lengths = torch.bincount(part)
     frames = (lengths.cumsum(0) - lengths + lengths // 2).to(features.device)
     size = lengths.to(features)
+    stands_for = (part[:, None] * n + torch.arange(n)).flatten().to(features.device)
     return VisualTokens(
         features=features[:, frames].flatten(1, 2),
         size=size[None, :, None].expand(len(features), kept, n).flatten(1),
         centre=position[:, frames].flatten(1, 2),
         duration=duration,
+        assignment=stands_for.repeat(len(features), 1) if trace else None,
     )
 
 
@@ -44,6 +49,8 @@ def pool_places(
     position: Float[Tensor, "b t n 3"],
     duration: Float[Tensor, " b"],
     count: int,
+    *,
+    trace: bool = False,
 ) -> VisualTokens:
     """Average each frame's patches over a coarser grid, all frames over the same.
 
@@ -69,6 +76,7 @@ def pool_places(
         size=size.expand(b, -1),
         centre=mean(position),
         duration=duration,
+        assignment=cell.repeat(b, 1) if trace else None,
     )
 
 

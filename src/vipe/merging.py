@@ -11,7 +11,7 @@ Dimensions: b videos, t frames, n patches of a frame, c channels, m tokens.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -64,10 +64,15 @@ class HierarchicalMerge:
 
     At most `budget` tokens are kept a level, so `budget · log₂(clips)` in all. The result for a
     stream that ends is the result for the file: it depends on the order of the clips alone.
+
+    Args:
+        config: How much is merged away, and where.
+        trace: Whether the tokens say which of them every patch went into (`assignment`), in the
+            order of the patches that were pushed; that takes eight bytes for each patch.
     """
 
-    def __init__(self, config: MergeConfig) -> None:
-        self.config = config
+    def __init__(self, config: MergeConfig, *, trace: bool = False) -> None:
+        self.config, self.trace = config, trace
         self._levels: list[tuple[int, VisualTokens]] = []
 
     def push(
@@ -83,7 +88,7 @@ class HierarchicalMerge:
             position: (second, y, x) of each patch.
             duration: Seconds of each whole video, as far as they are known.
         """
-        self.add(merge_clip(features, position, duration, self.config))
+        self.add(merge_clip(features, position, duration, self.config, trace=self.trace))
 
     def add(self, tokens: VisualTokens) -> None:
         """Add what was merged already, of one part of the video, as its next clip."""
@@ -94,7 +99,7 @@ class HierarchicalMerge:
 
     def fork(self) -> HierarchicalMerge:
         """Return a merge of what was pushed so far, which goes on by itself; it copies nothing."""
-        other = HierarchicalMerge(self.config)
+        other = HierarchicalMerge(self.config, trace=self.trace)
         other._levels = list(self._levels)
         return other
 
@@ -114,7 +119,7 @@ class HierarchicalMerge:
         tokens = self._levels[-1][1]
         for _, earlier in reversed(self._levels[:-1]):
             tokens = self._join(earlier, tokens)
-        return tokens.take(_order(tokens.centre, by="time"))
+        return tokens.reorder(_order(tokens.centre, by="time"))
 
     def _join(self, earlier: VisualTokens, later: VisualTokens) -> VisualTokens:
         joined = VisualTokens.join(earlier, later)
@@ -126,9 +131,11 @@ def merge_video(
     position: Float[Tensor, "b t n 3"],
     duration: Float[Tensor, " b"],
     config: MergeConfig,
+    *,
+    trace: bool = False,
 ) -> VisualTokens:
     """Merge whole videos of equal numbers of frames; see `HierarchicalMerge`."""
-    merge = HierarchicalMerge(config)
+    merge = HierarchicalMerge(config, trace=trace)
     step = config.frames_per_clip
     for start in range(0, features.shape[1], step):
         merge.push(features[:, start : start + step], position[:, start : start + step], duration)
@@ -140,31 +147,39 @@ def merge_clip(
     position: Float[Tensor, "b t n 3"],
     duration: Float[Tensor, " b"],
     config: MergeConfig,
+    *,
+    trace: bool = False,
 ) -> VisualTokens:
     """Merge the patches of one clip: within each frame, then across its frames.
 
     Both steps keep the same share, so that together they keep `1 - merge_ratio` of the patches. A
-    config may say another way to as many tokens.
+    config may say another way to as many tokens. `trace` is that of `HierarchicalMerge`.
     """
     b, t, n, c = features.shape
     keep = 1 - config.merge_ratio
     total = max(1, min(config.budget, round(keep * t * n)))
     if config.within != "matching":
         plain = keep_frames if config.within == "frames" else pool_places
-        return plain(features, position, duration, total)
+        return plain(features, position, duration, total, trace=trace)
     per_frame = min(n, max(1, math.ceil((keep**0.5 if t > 1 else keep) * n)))
     within = VisualTokens(
         features=features.reshape(b * t, n, c),
         size=features.new_ones(b * t, n),
         centre=position.reshape(b * t, n, 3),
         duration=duration.repeat_interleave(t),
+        assignment=torch.arange(n, device=features.device).repeat(b * t, 1) if trace else None,
     )
     within = reduce_to(within, per_frame, by="time", locality=config.locality)
+    assignment = within.assignment
+    if assignment is not None:
+        before = within.count * torch.arange(t, device=features.device)[:, None]
+        assignment = (assignment.reshape(b, t, n) + before).reshape(b, t * n)
     across = VisualTokens(
         features=within.features.reshape(b, -1, c),
         size=within.size.reshape(b, -1),
         centre=within.centre.reshape(b, -1, 3),
         duration=duration,
+        assignment=assignment,
     )
     return reduce_to(across, total, by="place", locality=config.locality)
 
@@ -181,7 +196,7 @@ def reduce_to(tokens: VisualTokens, count: int, *, by: str, locality: float = 0.
         locality: See `MergeConfig`.
     """
     while tokens.count > count:
-        tokens = tokens.take(_order(tokens.centre, by=by))
+        tokens = tokens.reorder(_order(tokens.centre, by=by))
         tokens = _match(tokens, min(tokens.count - count, tokens.count // 2), locality)
     return tokens
 
@@ -203,7 +218,7 @@ def _match(tokens: VisualTokens, merges: int, locality: float) -> VisualTokens:
     moved = source.take(merged)
     into = partner.gather(1, merged)
     size = target.size.scatter_add(1, into, moved.size)
-    return VisualTokens.join(
+    left = VisualTokens.join(
         source.take(kept),
         VisualTokens(
             features=_weighted(target, moved, into, "features") / size[..., None],
@@ -212,6 +227,14 @@ def _match(tokens: VisualTokens, merges: int, locality: float) -> VisualTokens:
             duration=tokens.duration,
         ),
     )
+    if tokens.assignment is None:
+        return left
+    goes = torch.empty_like(tokens.size, dtype=torch.long)  # where each token is now
+    targets = kept.shape[1]  # the first of them: they come after the sources that are kept
+    goes[:, 0::2] = torch.arange(targets, left.count, device=goes.device)
+    places = torch.arange(targets, device=goes.device).expand_as(kept)
+    goes[:, 1::2] = goes[:, 1::2].scatter(1, kept, places).scatter(1, merged, targets + into)
+    return replace(left, assignment=goes.gather(1, tokens.assignment))
 
 
 def _weighted(

@@ -33,7 +33,7 @@ from vipe.pieces import Video
 from vipe.scoring import log_likelihoods
 from vipe.streaming import see_parts, watch_stream
 from vipe.vision import VideoToWeights
-from vipe.watching import Watch
+from vipe.watching import Watch, Witness
 from vipe.weights import PerceptualWeights
 
 if TYPE_CHECKING:
@@ -183,6 +183,7 @@ class ViPE:
         frames: int | Sampling | None = None,
         merge_ratio: float | None = None,
         seconds: dict[str, float] | None = None,
+        witness: Witness | None = None,
     ) -> PerceptualWeights:
         """Look at a video once and return what it saw, as weights.
 
@@ -192,6 +193,7 @@ class ViPE:
                 given. Of no effect on frames that are already decoded.
             merge_ratio: Share of tokens merged away; the config's unless given.
             seconds: Is filled with the time spent in "decode", "encode" and "see".
+            witness: Is told how it goes on.
 
         Raises:
             VideoError: It cannot be read.
@@ -205,11 +207,17 @@ class ViPE:
             clip=config.frames_per_clip,
             spent=seconds,
         )
-        merge = HierarchicalMerge(config)
+        merge, encoded = HierarchicalMerge(config, trace=witness is not None), 0
         for clip in watch:
             merge.push(*clip.as_batch())
+            if witness is not None:
+                witness.encoded(encoded := encoded + len(clip))
         with watch.timed("see"):
-            weights = self.video_to_weights.write(merge.result())
+            tokens = merge.result()
+            if witness is not None:
+                witness.merged(tokens)
+                tokens = replace(tokens, assignment=None)  # weights keep their tokens
+            weights = self.video_to_weights.write(tokens)
         return replace(weights, metadata=watch.about)
 
     def see_stream(

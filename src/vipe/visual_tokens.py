@@ -1,11 +1,11 @@
 """Stage 3 of the flow, its result: the tokens that the merge leaves of a video.
 
-Dimensions: b videos, m tokens, c channels.
+Dimensions: b videos, m tokens, c channels, p patches.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -21,12 +21,15 @@ class VisualTokens:
         size: `(b, m)`, patches that each token stands for; 0 marks padding.
         centre: `(b, m, 3)`, size-weighted mean (second, y, x) of those patches.
         duration: `(b,)`, length of each video in seconds.
+        assignment: `(b, p)`, which token each patch went into; None unless the merge was asked for
+            it. It is lost where tokens are chosen or padded.
     """
 
     features: Float[Tensor, "b m c"]
     size: Float[Tensor, "b m"]
     centre: Float[Tensor, "b m 3"]
     duration: Float[Tensor, " b"]
+    assignment: Int[Tensor, "b p"] | None = None
 
     def __len__(self) -> int:
         return self.features.shape[0]
@@ -46,6 +49,13 @@ class VisualTokens:
             centre=self.centre.flatten(0, 1)[rows].unflatten(0, index.shape),
             duration=self.duration,
         )
+
+    def reorder(self, order: Int[Tensor, "b m"]) -> VisualTokens:
+        """Put all tokens in another order, per video."""
+        tokens = self.take(order)
+        if self.assignment is None:
+            return tokens
+        return replace(tokens, assignment=order.argsort(dim=1).gather(1, self.assignment))
 
     def videos(self, rows: Int[Tensor, " k"], count: int) -> VisualTokens:
         """Choose videos of a batch, and of each the first `count` tokens."""
@@ -74,6 +84,7 @@ class VisualTokens:
             size=self.size.to(device),
             centre=self.centre.to(device),
             duration=self.duration.to(device),
+            assignment=None if self.assignment is None else self.assignment.to(device),
         )
 
     @staticmethod
@@ -91,11 +102,15 @@ class VisualTokens:
     @staticmethod
     def join(first: VisualTokens, second: VisualTokens) -> VisualTokens:
         """Put the tokens of two parts of the same videos one after the other."""
+        assignment = None
+        if first.assignment is not None and second.assignment is not None:
+            assignment = torch.cat([first.assignment, first.count + second.assignment], dim=1)
         return VisualTokens(
             features=torch.cat([first.features, second.features], dim=1),
             size=torch.cat([first.size, second.size], dim=1),
             centre=torch.cat([first.centre, second.centre], dim=1),
             duration=torch.maximum(first.duration, second.duration),
+            assignment=assignment,
         )
 
 

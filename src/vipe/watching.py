@@ -6,6 +6,7 @@ import os
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from time import perf_counter
+from typing import Protocol, runtime_checkable
 
 from vipe.addresses import last_part
 from vipe.ahead import read_ahead
@@ -13,6 +14,18 @@ from vipe.clips import in_clips
 from vipe.encoders import Encoder, PatchFeatures
 from vipe.frames import Frames, Sampling
 from vipe.pieces import Video, pieces_of
+from vipe.visual_tokens import VisualTokens
+
+
+@runtime_checkable
+class Witness(Protocol):
+    """Is told how looking at a video goes on, from the thread that looks."""
+
+    def encoded(self, frames: int) -> None:
+        """So many frames of it are encoded."""
+
+    def merged(self, tokens: VisualTokens) -> None:
+        """That is what the merge left of it; its `assignment` says of which patches."""
 
 
 class Watch:

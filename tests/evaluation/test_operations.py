@@ -8,12 +8,18 @@ from pathlib import Path
 import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, LlamaForCausalLM
 
 import tiny
 from vipe import ViPE, ViPEConfig
-from vipe.evaluation.operations import METHODS, Counter, Method, prompt_operations
+from vipe.evaluation.operations import (
+    METHODS,
+    Counter,
+    Method,
+    flop_counter,
+    prompt_operations,
+    update_operations,
+)
 from vipe.evaluation.shapes import vicuna_7b
 from vipe.twin import TokenTwin
 
@@ -33,6 +39,11 @@ def test_the_formula_is_what_torch_counts(
         assert counted.prompt == prompt_operations(config, 10 + counted.visual_tokens)
 
 
+def test_an_update_s_formula_is_what_torch_counts(counter: Counter, tiny_vipe: ViPE) -> None:
+    added = update_operations(tiny_vipe.see(tiny.frames(2)), 10)
+    assert counter.count("vipe", 5).prompt == counter.count("text", 5).prompt + added > added > 0
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_the_meta_device_counts_what_is_really_computed(
     counter: Counter, method: Method, tiny_vipe: ViPE
@@ -48,12 +59,12 @@ def test_the_meta_device_counts_what_is_really_computed(
         else:
             twin = tiny_vipe if method == "vipe" else TokenTwin.of(tiny_vipe, method)
             # The counter does not know a CPU's fused attention.
-            with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as see_counter:
+            with sdpa_kernel(SDPBackend.MATH), flop_counter() as see_counter:
                 seen = twin.see(frames)
             see = see_counter.get_total_flops()
         # Distances between patches are products on a CPU where there are many: not here.
         assert see == (counted.encode if seen is not None else 0) + counted.see
-        with torch.no_grad(), FlopCounterMode(display=False) as prompt_counter:
+        with torch.no_grad(), flop_counter() as prompt_counter:
             given = torch.zeros(1, 10 + counted.visual_tokens, 32)
             if method == "vipe":
                 with seen.attached_to(model):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import socket
+import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any
@@ -97,7 +98,8 @@ def serve(
     """Serve a model to OpenAI's clients.
 
     /v1/chat/completions answers questions about videos (video_url and image_url parts, as vLLM
-    takes them, or the id of one that was seen), /v1/videos takes uploads and lists what was seen.
+    takes them, or the ids of such as were seen), /v1/videos takes uploads and lists what was seen,
+    and at / is a page on which to watch a video being seen, and to ask.
     Questions about different videos are answered together. The address goes to stdout when the
     server is ready; Ctrl-C ends it. Needs the extra `serve`: pip install 'vipe[serve]'.
     """
@@ -131,8 +133,8 @@ def serve(
 
             from vipe.model import ViPE
             from vipe.seer import Seer
-            from vipe.serving.app import Service, create_app
-            from vipe.serving.limits import Limits
+            from vipe.serving.server.app import Service, create_app
+            from vipe.serving.server.limits import Limits
             from vipe.store import Store
 
             try:
@@ -161,7 +163,9 @@ def serve(
             server_header=False,
         )
         shown = f"[{host}]" if ":" in host else host
-        print(f"http://{shown}:{listener.getsockname()[1]}/v1", flush=True)
+        address = f"http://{shown}:{listener.getsockname()[1]}"
+        print(f"{address}/v1", flush=True)
+        print(f"vipe: the page is at {address}/", file=sys.stderr, flush=True)
         # As Ctrl-C: folders of its own are removed.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         with contextlib.suppress(KeyboardInterrupt):

@@ -10,7 +10,7 @@ Dimensions: t tokens of a prompt.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -189,8 +189,30 @@ def prompt_operations(config: Any, tokens: int) -> int:
     return 2 * (tokens * per_token + hidden * config.vocab_size)
 
 
+def update_operations(weights: PerceptualWeights, tokens: int) -> int:
+    """Return by formula what the update of one video adds to t tokens: A x, and B of that.
+
+    Args:
+        weights: Attached to the language model.
+        tokens: t.
+    """
+    factors = (factor for target in weights.targets for factor in weights.factors(target))
+    return 2 * tokens * sum(factor.shape[-2] * factor.shape[-1] for factor in factors)
+
+
+def flop_counter() -> FlopCounterMode:
+    """Return torch's counter, which also counts products that are added in place (`addmm_`)."""
+
+    def added(
+        total: Sequence[int], one: Sequence[int], two: Sequence[int], *_: object, **__: object
+    ) -> int:
+        return 2 * one[0] * one[1] * two[1]
+
+    return FlopCounterMode(display=False, custom_mapping={torch.ops.aten.addmm_: added})
+
+
 def _counted(call: Callable[[], _T]) -> tuple[_T, int]:
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    with flop_counter() as counter, torch.no_grad():
         result = call()
     return result, counter.get_total_flops()
 

@@ -6,24 +6,5 @@ language_model  the language model as a folder that other servers load
 llama_cpp       an adapter as a LoRA in GGUF
 vllm            a plugin of vLLM's: the model name `vipe:VIDEO` is that video's adapter
 
-Ours speaks OpenAI's protocol: a video is seen once, and asked as often as wanted (extra `serve`):
-
-app         puts the parts together
-chat        questions: /v1/chat/completions
-videos      uploads, what is seen, adapters to take along: /v1/videos
-schema      what requests and answers look like
-access      who may ask, and how much may come in
-refusals    errors, as OpenAI's clients know them
-metrics     figures for Prometheus
-library     seen videos: the store, and those in memory
-seeing      one video at a time, beside the answers
-fetching    URLs → files
-addresses   which addresses may be connected to
-spool       files of the server's own while a video comes in
-decoding    files → frames, by a process of its own
-decoder     that process
-engine      many questions about many videos, answered together
-batch       the rows of one forward pass
-answers     tokens → text, and where it stops
-limits      how much of everything
+Ours: server/, `vipe serve`.
 """
