@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Make an environment with vLLM and ViPE, for docs/vllm.md and scripts/vllm_parity.py.
+# Make an environment with vLLM and ViPE, for docs/vllm.md and scripts/parity.
 #
 #   scripts/vllm_environment.sh FOLDER        vLLM for CPUs
 #   scripts/vllm_environment.sh FOLDER gpu    vLLM for CUDA

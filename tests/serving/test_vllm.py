@@ -2,7 +2,7 @@
 
 vLLM is not among what the tests need, so a small stand-in has the interface that the plugin uses;
 the tests at the end are of the real one, where it is installed. A whole server is compared with
-`ViPE.ask` by `scripts/vllm_parity.py`.
+`ViPE.ask` by `scripts/parity`.
 """
 
 from __future__ import annotations
