@@ -1,8 +1,10 @@
-"""Encoders: places and shapes of patches, batches, precision, configs as plain values."""
+"""Encoders: places of patches, what each kind reads of its backbone, configs as plain values.
+
+What holds of all of them is in `contracts/test_encoder.py`.
+"""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -10,13 +12,12 @@ from typing import Any
 import pytest
 import timm
 import torch
-import transformers
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+import tiny_backbones
 from vipe.encoders import (
-    Encoder,
     HuggingFaceEncoderConfig,
     PatchFeatures,
     TimmEncoderConfig,
@@ -39,115 +40,12 @@ def some_frames(count: int = 5, height: int = 64, width: int = 64) -> Frames:
     )
 
 
-def tiny_timm(**changes: Any) -> TimmEncoderConfig:
-    settings: dict[str, Any] = {
-        "name": "test_efficientnet",
-        "pretrained": False,
-        "image_size": 64,
-        "mean": HALF,
-        "std": HALF,
-    }
-    return TimmEncoderConfig(**settings | changes)
-
-
 @pytest.fixture(scope="module")
 def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random CLIP vision tower with an image processor, as saved by transformers."""
     folder = tmp_path_factory.mktemp("tiny-clip")
-    shape = transformers.CLIPVisionConfig(
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=3,
-        num_attention_heads=2,
-        image_size=32,
-        patch_size=8,
-    )
-    transformers.CLIPVisionModel(shape).save_pretrained(folder)
-    (folder / "preprocessor_config.json").write_text(
-        json.dumps(
-            {
-                "size": {"shortest_edge": 40},
-                "crop_size": {"height": 32, "width": 32},
-                "image_mean": [0.4, 0.5, 0.6],
-                "image_std": [0.2, 0.3, 0.4],
-            }
-        )
-    )
+    tiny_backbones.save_vision_tower(folder)
     return folder
-
-
-@pytest.fixture
-def encoder_of(tiny_clip: Path) -> Any:
-    def build(kind: str, **changes: Any) -> Encoder:
-        if kind == "huggingface":
-            return HuggingFaceEncoderConfig(name=str(tiny_clip), **changes).build()
-        return tiny_timm(name=kind, **changes).build()
-
-    return build
-
-
-KINDS = ["test_efficientnet", "test_vit", "huggingface"]
-
-
-@pytest.mark.parametrize("kind", KINDS)
-class TestEveryEncoder:
-    def test_what_it_says_of_itself_is_what_comes_out(self, kind: str, encoder_of: Any) -> None:
-        encoder = encoder_of(kind)
-        seen = encoder.encode(some_frames(5))
-        assert seen.features.shape == (5, encoder.patches, encoder.channels)
-        assert seen.features.dtype == torch.float32
-        assert seen.duration == 2.5
-        torch.testing.assert_close(
-            seen.position[..., 0], (torch.arange(5) * 0.5)[:, None].expand(-1, encoder.patches)
-        )
-
-    def test_a_frame_does_not_depend_on_its_batch(self, kind: str, encoder_of: Any) -> None:
-        frames = some_frames(5)
-        one, two, all_ = (encoder_of(kind, batch_size=size, dtype="float32") for size in (1, 2, 64))
-        two.load_state_dict(one.state_dict())
-        all_.load_state_dict(one.state_dict())
-        reference = one.encode(frames).features
-        for encoder in (two, all_):
-            # Measured: at most 3e-7 of the features' deviation, mostly 0; sums in another order.
-            difference = (encoder.encode(frames).features - reference).abs().max()
-            assert difference <= 1e-5 * reference.std()
-
-    def test_bfloat16_is_near_float32(self, kind: str, encoder_of: Any) -> None:
-        exact = encoder_of(kind, dtype="float32")
-        rounded = encoder_of(kind, dtype="bfloat16")
-        rounded.load_state_dict(exact.state_dict())
-        frames = some_frames(3)
-        a, b = exact.encode(frames).features, rounded.encode(frames).features
-        # Measured: 0.3 to 0.9% of the features' deviation; bfloat16 has eight bits.
-        assert 0 < (a - b).std() < 0.03 * a.std()
-
-    def test_it_is_frozen(self, kind: str, encoder_of: Any) -> None:
-        encoder = encoder_of(kind).train()
-        assert not any(module.training for module in encoder.modules())
-        assert not any(parameter.requires_grad for parameter in encoder.parameters())
-        assert not encoder.encode(some_frames(2)).features.requires_grad
-
-    def test_no_frames_give_no_features(self, kind: str, encoder_of: Any) -> None:
-        encoder = encoder_of(kind)
-        assert encoder.encode(some_frames(0)).features.shape == (
-            0,
-            encoder.patches,
-            encoder.channels,
-        )
-
-    def test_patches_are_row_by_row(self, kind: str, encoder_of: Any) -> None:
-        """A change in one corner of the frame changes the patches there most."""
-        encoder = encoder_of(kind, dtype="float32")
-        size = encoder.image_size
-        frames = some_frames(1, size, size)
-        changed = frames.pixels.clone()
-        changed[..., : size // 4, size // 2 :] = 255 - changed[..., : size // 4, size // 2 :]
-        a = encoder.encode(frames)
-        b = encoder.encode(dataclasses.replace(frames, pixels=changed))
-        most = (a.features - b.features).norm(dim=-1)[0].argmax()
-        _, y, x = a.position[0, most]
-        assert y < 0.5
-        assert x > 0.5
 
 
 @given(grid=st.integers(1, 24), frames=st.integers(0, 4))
@@ -189,16 +87,16 @@ class TestResize:
 
 class TestTimm:
     def test_levels_are_concatenated_on_one_grid(self) -> None:
-        encoder = tiny_timm().build()
+        encoder = tiny_backbones.timm_encoder().build()
         net = timm.create_model("test_efficientnet", features_only=True)
         channels = net.feature_info.channels()
         assert encoder.channels == sum(channels[-2:])
         assert encoder.grid == 64 // 32
-        assert tiny_timm(levels=(-1,)).build().channels == channels[-1]
-        assert tiny_timm(levels=(-1,), grid=1).build().patches == 1
+        assert tiny_backbones.timm_encoder(levels=(-1,)).build().channels == channels[-1]
+        assert tiny_backbones.timm_encoder(levels=(-1,), grid=1).build().patches == 1
 
     def test_a_transformer_takes_another_image_size(self) -> None:
-        encoder = tiny_timm(name="test_vit", image_size=96).build()
+        encoder = tiny_backbones.timm_encoder(name="test_vit", image_size=96).build()
         assert encoder.patches == (96 // 16) ** 2
         assert encoder.encode(some_frames(1, 50, 70)).features.shape[1] == encoder.patches
 
@@ -211,7 +109,7 @@ class TestTimm:
 
     def test_on_the_meta_device(self) -> None:
         with torch.device("meta"):
-            encoder = tiny_timm().build()
+            encoder = tiny_backbones.timm_encoder().build()
         assert encoder.patches == 4
         assert all(parameter.is_meta for parameter in encoder.parameters())
 
@@ -295,7 +193,7 @@ class TestConfigs:
         "config",
         [
             TimmEncoderConfig(),
-            tiny_timm(levels=(0, 2), dtype="bfloat16"),
+            tiny_backbones.timm_encoder(levels=(0, 2), dtype="bfloat16"),
             HuggingFaceEncoderConfig(name="somewhere", layer=-1, mean=HALF),
         ],
     )
@@ -320,7 +218,9 @@ class TestConfigs:
             encoder_config_from_dict(values)
 
     def test_a_wrong_precision_is_said_when_it_is_built(self, unchecked: None) -> None:
-        config = encoder_config_from_dict({**encoder_config_to_dict(tiny_timm()), "dtype": "int4"})
+        config = encoder_config_from_dict(
+            {**encoder_config_to_dict(tiny_backbones.timm_encoder()), "dtype": "int4"}
+        )
         with pytest.raises(ModelError, match="'int4' is none of"):
             config.build()
 

@@ -1,4 +1,4 @@
-"""The README's commands and code, as written there."""
+"""The README's commands and code, as written there; of all pages, see `test_docs.py`."""
 
 from __future__ import annotations
 
@@ -10,20 +10,15 @@ from pathlib import Path
 
 import pytest
 
+import pages
 from vipe import ViPE
-from vipe.training.recipe_files import load_recipe
 
-ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+ROOT = pages.ROOT
 
 
 def commands() -> list[list[str]]:
     """The words of each line of the `sh` blocks that is a command, from `uv run` on."""
-    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    lines = [line for code, _ in pages.blocks("README.md", "sh") for line in code.splitlines()]
     return [shlex.split(line) for line in lines if line and not line.startswith("#")]
 
 
@@ -60,16 +55,13 @@ def test_the_code_runs(
     (tmp_path / "media").symlink_to(ROOT / "media")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(ViPE, "from_pretrained", lambda: default_model)
-    for block in blocks("python"):
-        exec(compile(block, "README.md", "exec"), {})
+    pages.run("README.md")
     assert capsys.readouterr().out.strip(), "an answer"
     assert (tmp_path / "scene-adapter" / "adapter_model.safetensors").is_file()
 
 
-def test_what_is_named_exists() -> None:
-    for recipe in re.findall(r"vipe train (\S+\.yaml)", README):
-        load_recipe(ROOT / recipe)
-    links = re.findall(r"\]\(([^)#:]+)\)", README)
-    assert links
-    for path in (*links, *re.findall(r"python (benchmarks/\S+\.py)", README)):
+def test_the_scripts_that_are_named_exist() -> None:
+    scripts = re.findall(r"((?:benchmarks|scripts)/\w+(?:\.\w+)?)", pages.text_of("README.md"))
+    assert scripts
+    for path in scripts:
         assert (ROOT / path).exists(), path

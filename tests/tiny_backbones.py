@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import torch
 import transformers
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import (
+    CLIPVisionConfig,
+    CLIPVisionModel,
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedModel,
@@ -22,6 +25,7 @@ from vipe.injection import InjectionConfig
 from vipe.merging import MergeConfig
 from vipe.model import ViPE
 from vipe.perception import PerceptionConfig
+from vipe.vision import VideoToWeights
 
 # As SmolLM2's: ChatML, with a system turn of its own where the conversation brings none.
 CHAT_TEMPLATE = (
@@ -92,6 +96,38 @@ def save_encoder(folder: Path) -> None:
     timm.models.save_for_hf(net, folder, safe_serialization=True)
 
 
+def save_vision_tower(folder: Path) -> None:
+    """Save a random CLIP vision tower with an image processor, as transformers does."""
+    shape = CLIPVisionConfig(
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        image_size=32,
+        patch_size=8,
+    )
+    CLIPVisionModel(shape).save_pretrained(folder)
+    processor = {
+        "size": {"shortest_edge": 40},
+        "crop_size": {"height": 32, "width": 32},
+        "image_mean": [0.4, 0.5, 0.6],
+        "image_std": [0.2, 0.3, 0.4],
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(processor))
+
+
+def timm_encoder(**changes: Any) -> TimmEncoderConfig:
+    """A random timm net that sees frames of 64 pixels."""
+    settings: dict[str, Any] = {
+        "name": "test_efficientnet",
+        "pretrained": False,
+        "image_size": 64,
+        "mean": (0.5, 0.5, 0.5),
+        "std": (0.5, 0.5, 0.5),
+    }
+    return TimmEncoderConfig(**settings | changes)
+
+
 def config(language_model: Path, encoder: Path) -> ViPEConfig:
     """A config of saved backbones: frames of 64 pixels, 2 × 2 patches."""
     return ViPEConfig(
@@ -158,3 +194,18 @@ def any_language_model(kind: str, tokenizer: PreTrainedTokenizerFast) -> PreTrai
         name = f"{kind}TextConfig" if kind == "Gemma3" else f"{kind}Config"
         config = getattr(transformers, name)(**settings)
         return getattr(transformers, f"{kind}ForCausalLM")(config).eval()
+
+
+def video_to_weights(
+    language_model: torch.nn.Module, *, started: bool = False, **perception: Any
+) -> VideoToWeights:
+    """The trained part, for tokens of eight channels; started, videos differ."""
+    config = ViPEConfig(
+        injection=InjectionConfig(width=16, heads=2, depth=1),
+        perception=PerceptionConfig(width=16, heads=2, depth=1, rank=2, **perception),
+    )
+    module = VideoToWeights(config, channels=8, language_model=language_model)
+    if started:
+        for parameter in module.parameters():
+            torch.nn.init.normal_(parameter, std=0.15)
+    return module.eval()

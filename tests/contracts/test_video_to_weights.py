@@ -12,10 +12,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 import tiny
 import tiny_backbones
-from vipe.config import ViPEConfig
-from vipe.injection import InjectionConfig
 from vipe.merging import VisualTokens
-from vipe.perception import Factor, PerceptionConfig
+from vipe.perception import Factor
 from vipe.training.language import TrainingLanguageModel
 from vipe.training.packing import Packer, Turn
 from vipe.vision import VideoToWeights
@@ -32,22 +30,12 @@ def model(request: pytest.FixtureRequest, tiny_tokenizer: PreTrainedTokenizerFas
 
 
 def build(model: nn.Module, factor: str, *, started: bool = False) -> VideoToWeights:
-    config = ViPEConfig(
-        injection=InjectionConfig(width=16, heads=2, depth=1),
-        perception=PerceptionConfig(
-            width=16,
-            heads=2,
-            depth=1,
-            rank=2,
-            factor=factor,  # type: ignore[arg-type]
-            targets=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
-        ),
+    return tiny_backbones.video_to_weights(
+        model,
+        started=started,
+        factor=factor,
+        targets=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
     )
-    module = VideoToWeights(config, channels=8, language_model=model)
-    if started:
-        for parameter in module.parameters():
-            nn.init.normal_(parameter, std=0.15)
-    return module.eval()
 
 
 def logits(model: PreTrainedModel, ids: torch.Tensor) -> torch.Tensor:

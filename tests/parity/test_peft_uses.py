@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -20,13 +19,13 @@ from peft import PeftModel
 from peft.utils.hotswap import hotswap_adapter
 from transformers import LlamaForCausalLM
 
+import pages
 import tiny
 from vipe import PerceptualWeights, ViPE
 from vipe.chat import prompt_ids
 from vipe.config import ViPEConfig
 from vipe.serving.language_model import export_language_model
 
-PAGE = Path(__file__).parents[2] / "docs" / "peft.md"
 STATIC = {f"model.layers.{layer}.self_attn.{p}_proj" for layer in (0, 2) for p in "qkv"}
 
 
@@ -193,8 +192,6 @@ def test_the_code_of_the_page_says_what_we_say(
     export_language_model(seen.model.config.language_model, tmp_path / "language-model")
     seen.one.save(tmp_path / "adapters" / "dog")
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
-    (code,) = [block for block in blocks if "PeftModel" in block]
-    exec(compile(code, PAGE.name, "exec"), {})
+    pages.run("docs/peft.md", only="PeftModel")
     said = capsys.readouterr().out.strip()
     assert said == seen.model.ask(seen.one, "What animal is in the video?")

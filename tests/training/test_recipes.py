@@ -44,7 +44,9 @@ CONVERSATIONS = {
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three photographs in the tars that recipes name, three pictures where LLaVA's are."""
+    """Three photographs in the tars that recipes name, three pictures where LLaVA's are,
+    and a video of one's own in each split.
+    """
     folder = tmp_path_factory.mktemp("data")
     for file, pictures in CONVERSATIONS.items():
         entries = []
@@ -59,6 +61,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
             Image.new("RGB", (20, 20), name).save(path)
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         (folder / file).write_text(json.dumps(entries))
+    for split in ("train", "held-out"):
+        (folder / split).mkdir()
+        media.video(folder / split / "own.mp4", frames=8)
+        row = {"video": "own.mp4", "question": "What is it?", "answer": "a test"}
+        (folder / split / "rows.jsonl").write_text(json.dumps(row) + "\n")
     for split in ("train", "val"):
         names = [split + name for name in "abc"]
         media.photographs(folder / "flickr8k" / f"{split}-000.tar", names)

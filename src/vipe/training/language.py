@@ -53,7 +53,8 @@ class TrainingLanguageModel(nn.Module):
         checkpointing: Whether its layers compute themselves again in the backward pass.
 
     Raises:
-        ModelError: The model does more with its logits than the output layer and a soft cap.
+        ModelError: The model has another layout, or does more with its logits than the output
+            layer and a soft cap.
     """
 
     body: Any
@@ -70,6 +71,12 @@ class TrainingLanguageModel(nn.Module):
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
+        body = model.get_decoder()
+        if not (hasattr(body, "embed_tokens") and hasattr(body, "layers")):
+            raise ModelError(
+                f"training does not know how a {type(model).__name__} is laid out: its decoder "
+                "has no embed_tokens and layers"
+            )
         if precision == "auto":
             precision = quickest_precision(next(model.parameters()).device)
             precision = "float32" if tuned and precision == "int8" else precision
@@ -82,7 +89,7 @@ class TrainingLanguageModel(nn.Module):
         for parameter in model.parameters():  # not the buffers: positions need float32
             parameter.data = parameter.data.to(torch.float32 if tuned else dtype)
         head = model.get_output_embeddings()
-        self.body, self.tuned = model.get_decoder(), tuned
+        self.body, self.tuned = body, tuned
         self._cap: float | None = getattr(config, "final_logit_softcapping", None)
         # Never in int8: the gradient at the logits is one large value and 49,151 tiny ones that
         # matter together, and one scale for all of them rounds those to zero.
