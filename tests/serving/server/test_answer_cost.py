@@ -43,6 +43,7 @@ def test_an_update_of_twice_the_rank_costs_twice(tiny_vipe: ViPE) -> None:
         seen,
         A={t: torch.cat([A, A], dim=-2) for t, A in seen.A.items()},
         B={t: torch.cat([B, B], dim=-1) for t, B in seen.B.items()},
+        static=None,
     )
     bare = Counter(tiny_vipe.config, prompt_tokens=9).count("text", 1).prompt
     one, two = (costs.of(9, weights, 1)["operations"] - bare for weights in (seen, wide))

@@ -125,7 +125,12 @@ class Library:
     @property
     def kept_bytes(self) -> int:
         """Bytes of adapters in memory; what all share is counted once."""
-        own = sum(B.nbytes for kept in self._kept.values() for B in kept.B.values())
+        own = sum(
+            part.nbytes
+            for kept in self._kept.values()
+            for parts in (kept.B.values(), [seen.features for seen in kept.tokens])
+            for part in parts
+        )
         return own + sum(A.nbytes for A in self._shared.values())
 
     @property
@@ -151,8 +156,8 @@ class Library:
         same = shared.keys() == weights.A.keys() and all(
             torch.equal(shared[target], A) for target, A in weights.A.items()
         )
-        # What sums and compositions need is of no use to who answers.
-        kept = replace(weights, static=None, tokens=())
+        # What sums need is of no use to who answers; two videos are composed from their tokens.
+        kept = replace(weights, static=None)
         return replace(kept, A=shared) if same else kept
 
 
