@@ -91,7 +91,7 @@ def test_of_several_videos_the_good_ones_before_stay_whole(
     assert done.out == f"{out / 'clip'}\n"
     assert "bad.mp4" in done.err
     assert {path.name for path in tree(out)} == {
-        "clip", "adapter_config.json", "adapter_model.safetensors",
+        "clip", "adapter_config.json", "adapter_model.safetensors", "vipe_state.safetensors",
     }  # fmt: skip
     missing = command("see", clip, tmp_path / "gone.mp4", "-o", tmp_path / "o2")
     assert "gone.mp4: no such file" in missing.error

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from vipe.perception import Perception, PerceptionConfig
+from vipe.targets import all_targets
 from vipe.training.keys import _codes, _last_token, start_of_concepts, thing_keys
 from vipe.training.language import TrainingLanguageModel
 
@@ -21,7 +22,7 @@ def perception_of(model: LlamaForCausalLM) -> Perception:
 
 def asked(model: LlamaForCausalLM) -> tuple[Perception, TrainingLanguageModel]:
     perception = perception_of(model)
-    return perception, TrainingLanguageModel(model, list(perception.targets))
+    return perception, TrainingLanguageModel(model, list(all_targets(model, perception.config)))
 
 
 def test_codes_are_what_each_a_reads(tiny_language_model: LlamaForCausalLM) -> None:

@@ -30,7 +30,7 @@ _COMPILER = {
     "torch._dynamo.utils": {"is_compile_supported": "late"},
     "torch._dynamo._trace_wrapped_higher_order_op": {"TransformGetItemToIndex": "late"},
 }
-_UNUSED = ("accelerate", "torchvision")
+_UNUSED = ("accelerate", "torchao", "torchvision")
 """What transformers imports where it is installed."""
 
 _ENTERED = ("torchvision", "torchvision.ops", "timm", "timm.models", "timm.data")
