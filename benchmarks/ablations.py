@@ -1,13 +1,13 @@
 """One change at a time at a small budget: the recipes in recipes/ablations, as one table.
 
-    python benchmarks/ablations.py [NAME…] [KEY=VALUE…] -o RESULT.json [--no-training]
+    python benchmarks/ablations.py [NAME…] [KEY=VALUE…] -o RESULT.json [--seeds 0 1] [--no-training]
 
-Trains stage-one.yaml, then each named recipe (all by default) by `vipe train`, in `runs/ablations`;
-a run that is finished is not trained again. `KEY=VALUE` goes to every run (`data=…`, `cache=…`).
-Then base.yaml's model is looked at with other merges than it was trained with. The figures are
-those of held-out clips at the end of each run: the loss of an answer's tokens, and the share of
-answers that would be given word for word. A table in Markdown goes to stdout, the figures to the
-JSON file.
+Trains stage-one.yaml, then each named recipe (all by default) with each seed by `vipe train`, in
+`runs/ablations`; a run that is finished is not trained again. `KEY=VALUE` goes to every run
+(`data=…`, `cache=…`). Then base.yaml's model is looked at with other merges than it was trained
+with. The figures are those of held-out clips at the end of each run: the loss of an answer's
+tokens, and the share of answers that would be given word for word. Tables in Markdown go to stdout,
+the figures to the JSON file.
 """
 
 from __future__ import annotations
@@ -18,10 +18,8 @@ import json
 import os
 import subprocess
 import sys
-from collections import defaultdict
 from pathlib import Path
-from statistics import median
-from typing import Any
+from statistics import fmean
 
 from safetensors import safe_open
 
@@ -54,12 +52,6 @@ def last_look(recipe: Recipe) -> dict[str, float]:
         for row in rows
         if row["split"] == "held_out" and row["step"] == last
     }
-
-
-def examples_per_second(recipe: Recipe) -> float:
-    """The median over steps; comparable only between runs on the same undisturbed machine."""
-    rows = RunLog(recipe.folder, resume_at=recipe.optimizer.steps).rows()
-    return median(float(row["value"]) for row in rows if row["name"] == "examples_per_second")
 
 
 def trained_parameters(model: Path) -> int:
@@ -99,13 +91,17 @@ def other_merges(overrides: list[str]) -> dict[str, dict[str, float]]:
     return found
 
 
-def table(rows: dict[str, dict[str, Any]]) -> str:
-    """The rows in Markdown."""
+def table(rows: dict[str, list[dict[str, float]]], names: dict[str, str]) -> str:
+    """The rows in Markdown: of several seeds the mean, and of loss and mean the range."""
     columns = ("loss", "mean", *KINDS)
-    lines = [f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
-    for name, row in rows.items():
-        cells = [f"{row[column]:.3f}" if column in row else "" for column in columns]
-        lines.append(f"| {row.get('what', name)} | {' | '.join(cells)} |")
+    lines = [f"| | seeds | {' | '.join(columns)} |", "|---" * (len(columns) + 2) + "|"]
+    for name, seeds in rows.items():
+        cells = []
+        for column in columns:
+            values = [row[column] for row in seeds]
+            spread = f" ({min(values):.2f}–{max(values):.2f})" if len(values) > 1 else ""
+            cells.append(f"{fmean(values):.3f}" + (spread if column in ("loss", "mean") else ""))
+        lines.append(f"| {names.get(name, name)} | {len(seeds)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -113,37 +109,39 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("words", nargs="*", metavar="NAME or KEY=VALUE")
     parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--no-training", action="store_true", help="only what is finished")
     parser.add_argument("--no-inference", action="store_true", help="not the other merges")
     arguments = parser.parse_args()
     overrides = [word for word in arguments.words if "=" in word]
     chosen = [word for word in arguments.words if "=" not in word]
     names = chosen or sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem != FIRST)
-    rows: dict[str, dict[str, Any]] = defaultdict(dict)
-    for name in [FIRST, *names]:
+    rows: dict[str, list[dict[str, float]]] = {}
+    sizes: dict[str, int] = {}
+    for name, seed in [(FIRST, 0), *((name, seed) for name in names for seed in arguments.seeds)]:
+        own = [f"seed={seed}", f"name=ablations/{name}-seed-{seed}"] if seed else []
         path = FOLDER / f"{name}.yaml"
-        recipe = load_recipe(path, overrides)
+        recipe = load_recipe(path, [*overrides, *own])
         if not last_look(recipe) and not arguments.no_training:
-            command = [sys.executable, "-m", "vipe", "train", str(path), *overrides]
+            command = [sys.executable, "-m", "vipe", "train", str(path), *overrides, *own]
             subprocess.run(command, check=True, env=os.environ, stdout=sys.stderr)
         if name == FIRST or not (looked := last_look(recipe)):
             continue
-        rows[name] = {
-            "what": meaning(path),
-            "trained_parameters": trained_parameters(recipe.folder / "model"),
-            "examples_per_second": examples_per_second(recipe),
-            **figures(looked),
-        }
+        rows.setdefault(name, []).append({"seed": seed, **figures(looked)})
+        sizes[name] = trained_parameters(recipe.folder / "model")
     result = {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "command": "python benchmarks/ablations.py " + " ".join(chosen),
-        "rows": rows,
+        "rows": {
+            name: {"trained_parameters": sizes[name], "runs": runs} for name, runs in rows.items()
+        },
     }
-    print(table(rows))
+    print(table(rows, {name: meaning(FOLDER / f"{name}.yaml") for name in rows}))
     if not arguments.no_inference and BASE in rows:
-        result["base_at_inference"] = other = other_merges(overrides)
+        other = other_merges(overrides)
+        result["base_at_inference"] = other
         print()
-        print(table(other))
+        print(table({name: [row] for name, row in other.items()}, {}))
     arguments.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
