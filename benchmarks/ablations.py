@@ -24,11 +24,11 @@ from statistics import fmean
 from safetensors import safe_open
 
 from vipe.progress import NoBar, TrainingProgress
+from vipe.training.building import build
 from vipe.training.held_out import evaluate
 from vipe.training.log import RunLog
 from vipe.training.recipe import Recipe
 from vipe.training.recipe_files import load_recipe
-from vipe.training.run import build
 
 FOLDER = Path(__file__).parents[1] / "recipes" / "ablations"
 FIRST, BASE = "stage-one", "base"

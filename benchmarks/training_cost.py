@@ -18,10 +18,11 @@ import time
 from pathlib import Path
 
 from vipe.progress import NoBar, TrainingProgress
+from vipe.training.building import build
 from vipe.training.loop import train_step
 from vipe.training.recipe import Recipe
 from vipe.training.recipe_files import load_recipe
-from vipe.training.run import Run, build
+from vipe.training.run import Run
 
 FOLDER = Path(__file__).parents[1] / "recipes" / "ablations"
 RECIPES = {
