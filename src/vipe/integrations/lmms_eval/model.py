@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -177,7 +178,9 @@ class LmmsViPE(lmms):
     def _see(self, showing: media.Shown, where: tuple[Hashable, ...]) -> PerceptualWeights:
         size = self.model.encoder.image_size
         if showing is None:
-            return 0 * self.model.see(media.blank(size))
+            blank = self.model.see(media.blank(size))
+            # Nothing of it, not even what is alike for all videos, which a multiple would keep.
+            return 0 * replace(blank, static=None, tokens=())
         with _named(where):
             video = (
                 showing
