@@ -18,7 +18,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageFile
 
 import media
 from vipe.errors import VideoError
@@ -549,6 +549,16 @@ def test_bad_input_ends_in_one_line_that_names_the_file(
     assert "\n" not in message
     assert name.replace("\n", " ") in message
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_cut_picture_is_one_whatever_pillow_was_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    _zeroed_picture(tmp_path / "cut.png")
+    with pytest.raises(VideoError, match=r"cut\.png is a truncated or damaged picture"):
+        read_frames(tmp_path / "cut.png", EveryFrame())
+    assert ImageFile.LOAD_TRUNCATED_IMAGES, "as it was"
 
 
 def test_a_file_that_may_not_be_read(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:

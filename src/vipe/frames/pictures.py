@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+import threading
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal, cast
+from unittest import mock
 
 from jaxtyping import UInt8
-from PIL import Image
+from PIL import Image, ImageFile
 from torch import Tensor
 
 from vipe.errors import VideoError
@@ -19,6 +21,8 @@ from vipe.frames.values import ByteStream, VideoInfo, one_line
 
 # Named, because Pillow also claims films (MPEG, FLI) that it cannot play.
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "JPEG2000", "PPM")
+
+_strict = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +178,9 @@ def loaded(picture: Image.Image, name: str) -> Image.Image:
         VideoError: They are cut off or damaged.
     """
     try:
-        picture.load()
+        # Libraries beside this one (lmms-eval) let Pillow fill up what is cut off, for the process.
+        with _strict, mock.patch.object(ImageFile, "LOAD_TRUNCATED_IMAGES", False):
+            picture.load()
     except (OSError, SyntaxError, ValueError, EOFError, IndexError) as error:
         raise VideoError(f"{name} is a truncated or damaged picture") from error
     return picture
