@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from vipe.data import long_files
-from vipe.data.long_files import RATE, write_long
+from vipe.data.long_files import write_long
 from vipe.data.long_questions import ask_long
-from vipe.data.long_scenes import KINDS, LENGTHS, LongScene, frames_of, sample_long
+from vipe.data.long_scenes import LENGTHS, frames_of, sample_long
+from vipe.data.long_structure import KINDS, RATE, LongScene
 from vipe.data.pictures import confusable, pictures
 from vipe.data.scenes import Scene
 from vipe.errors import DataError
@@ -27,7 +28,7 @@ SHORT, LONG = 8, 256
 MANY = [(seed, length) for seed in range(24) for length in (SHORT, 64, LONG)]
 
 
-def shown(video: LongScene) -> list[tuple[int | None, frozenset[str]]]:
+def shown(video: LongScene[Scene]) -> list[tuple[int | None, frozenset[str]]]:
     """What each shot shows, and which event it is."""
     return [
         (part.event, frozenset(actor.name for actor in part.scene.actors)) for part in video.parts

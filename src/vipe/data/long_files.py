@@ -6,9 +6,10 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from vipe.data import long_scenes, scene_sampling
+from vipe.data import long_structure, scene_sampling
 from vipe.data.long_questions import ask_long
-from vipe.data.long_scenes import LENGTHS, RATE, frames_of, sample_long
+from vipe.data.long_scenes import LENGTHS, frames_of, sample_long
+from vipe.data.long_structure import RATE, SHORTEST
 from vipe.data.pictures import STYLES
 from vipe.data.scene_files import note_of, write_frames, write_rows
 from vipe.errors import DataError
@@ -48,9 +49,11 @@ def write_long(
     folder = Path(folder)
     if count < 1:
         raise DataError(f"{folder}: count must be at least 1, got {count}")
-    if not lengths or min(lengths) < LENGTHS[0]:
-        raise DataError(f"{folder}: lengths must be {LENGTHS[0]} frames or more")
-    versions = f"long{long_scenes.VERSION}/scene{scene_sampling.VERSION}/{'+'.join(styles)}/{size}"
+    if not lengths or min(lengths) < SHORTEST:
+        raise DataError(f"{folder}: lengths must be {SHORTEST} frames or more")
+    versions = (
+        f"long{long_structure.VERSION}/scene{scene_sampling.VERSION}/{'+'.join(styles)}/{size}"
+    )
     lines, done = [], 0
     try:
         folder.mkdir(parents=True, exist_ok=True)

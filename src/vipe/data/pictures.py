@@ -20,7 +20,7 @@ import tempfile
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import resources
 from pathlib import Path
 
@@ -116,6 +116,13 @@ def confusable(one: Picture, other: Picture) -> bool:
         or bool(set(one.broader) & set(other.broader))
         or one.group == other.group == "person"
     )
+
+
+@cache
+def confusable_with(name: str) -> frozenset[str]:
+    """The names of all pictures that are `confusable` with a picture, its own among them."""
+    table = pictures()
+    return frozenset(other.name for other in table.values() if confusable(table[name], other))
 
 
 def cache_folder() -> Path:

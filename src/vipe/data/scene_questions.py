@@ -103,7 +103,8 @@ def _presence(rng: Generator, scene: Scene) -> list[Question]:
         other = pool[int(rng.integers(len(pool)))]
         absent.remove(other)
         for picture, yes in ((there, True), (other, False)):
-            questions.append(_yes_or_no(rng, picture.phrase, picture.many, yes))
+            text = PRESENCE[int(rng.integers(len(PRESENCE)))]
+            questions.append(yes_or_no(text, picture.phrase, picture.many, yes))
     if not over_photograph and rng.random() < 0.35:
         groups = {picture.group for picture in shown}
         group = str(rng.choice(["animal", "vehicle"]))
@@ -112,17 +113,24 @@ def _presence(rng: Generator, scene: Scene) -> list[Question]:
         if group in groups:
             missing = {"animal": "vehicle", "vehicle": "animal"}[group]
             if missing not in groups and not nearly(missing, shown):
-                questions.append(_yes_or_no(rng, with_article(group), False, True))
-                questions.append(_yes_or_no(rng, with_article(missing), False, False))
+                for name, yes in ((group, True), (missing, False)):
+                    text = PRESENCE[int(rng.integers(len(PRESENCE)))]
+                    questions.append(yes_or_no(text, with_article(name), False, yes))
     return questions
 
 
-def _yes_or_no(rng: Generator, thing: str, many: bool, yes: bool) -> Question:
-    text = fill(PRESENCE[int(rng.integers(len(PRESENCE)))], thing=thing, many=many)
+def yes_or_no(text: str, thing: str, many: bool, yes: bool, *, kind: str = "presence") -> Question:
+    """A question for a thing's presence; the text is of `scene_wordings.PRESENCE`."""
     are = "are" if many else "is"
     full = f"Yes, there {are} {thing}." if yes else f"No, there {are} no {bare(thing)}."
     short = "yes" if yes else "no"
-    return Question(text=text, answers=(short, full), kind="presence", accept=(short,), about=thing)
+    return Question(
+        text=fill(text, thing=thing, many=many),
+        answers=(short, full),
+        kind=kind,
+        accept=(short,),
+        about=thing,
+    )
 
 
 def _name(rng: Generator, scene: Scene) -> list[Question]:
@@ -320,16 +328,18 @@ def _text(rng: Generator, texts: Sequence[str], actor: Actor) -> str:
     return fill(text, thing=picture.phrase, the=f"the {picture.name}", many=picture.many)
 
 
+_DOUBTFUL = {
+    "animal": {"teddy", "skull", "bone", "feather", "nest", "alien", "egg", "meat", "coral"},
+    "vehicle": {"shopping cart", "tire", "wheelchair", "parachute", "balloon", "traffic light"},
+    "food": {"cup", "bottle", "pumpkin", "plate", "jar", "chick", "fish", "bone", "teapot"},
+    "person": {"robot", "statue", "doll", "alien", "ghost", "snowman", "parachute", "skull"},
+    "instrument": {"microphone", "bell", "megaphone", "radio"},
+    "clothing": {"umbrella", "handbag", "ribbon", "boxing glove", "ice skate", "roller skate"},
+    "tool": {"paintbrush", "ruler", "magnifying glass", "pencil", "bucket", "light bulb"},
+}
+
+
 def nearly(group: str, shown: Sequence[Picture]) -> bool:
     """Whether something shown might be taken for one of a group that it is not in."""
-    doubtful = {
-        "animal": {"teddy", "skull", "bone", "feather", "nest", "alien", "egg", "meat", "coral"},
-        "vehicle": {"shopping cart", "tire", "wheelchair", "parachute", "balloon", "traffic light"},
-        "food": {"cup", "bottle", "pumpkin", "plate", "jar", "chick", "fish", "bone", "teapot"},
-        "person": {"robot", "statue", "doll", "alien", "ghost", "snowman", "parachute", "skull"},
-        "instrument": {"microphone", "bell", "megaphone", "radio"},
-        "clothing": {"umbrella", "handbag", "ribbon", "boxing glove", "ice skate", "roller skate"},
-        "tool": {"paintbrush", "ruler", "magnifying glass", "pencil", "bucket", "light bulb"},
-    }
     people = group in ("animal", "clothing") and any(p.group == "person" for p in shown)
-    return people or any(picture.name in doubtful[group] for picture in shown)
+    return people or any(picture.name in _DOUBTFUL[group] for picture in shown)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 
 from numpy.random import Generator, default_rng
 
@@ -126,14 +127,18 @@ def drawable_over_photographs(picture: Picture) -> bool:
     return picture.name not in _IN_PHOTOGRAPHS and picture.group not in _GROUPS_IN_PHOTOGRAPHS
 
 
-def _choose(rng: Generator, background: Background, kind: str) -> list[Picture]:
-    """Four pictures that cannot be mistaken for one another and suit the scene."""
-    table = [
+@cache
+def _suitable(over_photograph: bool, countable: bool) -> list[Picture]:
+    return [
         p
         for p in pictures().values()
-        if (background.kind != "photograph" or drawable_over_photographs(p))
-        and (kind != "copies" or p.countable)
+        if (not over_photograph or drawable_over_photographs(p)) and (not countable or p.countable)
     ]
+
+
+def _choose(rng: Generator, background: Background, kind: str) -> list[Picture]:
+    """Four pictures that cannot be mistaken for one another and suit the scene."""
+    table = _suitable(background.kind == "photograph", kind == "copies")
     chosen: list[Picture] = []
     while len(chosen) < 4:
         picture = table[int(rng.integers(len(table)))]

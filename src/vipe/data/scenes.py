@@ -107,6 +107,11 @@ class Scene:
     actors: tuple[Actor, ...]
     shapes: tuple[Shape, ...] = ()
 
+    @property
+    def things(self) -> tuple[str, ...]:
+        """The names of its pictures, each once, in the order in which they first appear."""
+        return tuple(dict.fromkeys(actor.name for actor in self.actors))
+
     def seconds(self) -> tuple[float, ...]:
         """When training looks: the middles of `frames` equal parts of the duration."""
         step = self.duration / self.frames
