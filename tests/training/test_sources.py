@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
 from vipe.data.clip import ClipSource
 from vipe.errors import RecipeError
-from vipe.training.sources import Photographs, Scenes, matching
+from vipe.training.sources import LongScenes, Photographs, Scenes, Source, matching
 
 
 def test_files_are_found_below_the_data_folder(tmp_path: Path) -> None:
@@ -38,3 +39,18 @@ def test_scenes_can_be_of_a_few_things(tmp_path: Path) -> None:
 
     assert len(shown(few)) <= 8 < len(shown(every))
     assert shown(few) < shown(every)
+
+
+def test_long_videos_are_a_source(tmp_path: Path) -> None:
+    wanted = {"kind": "scene_long", "count": 800, "clips": 3, "lengths": [200, 200], "most": 40}
+    part = TypeAdapter[Source](Source).validate_python(wanted)
+    assert isinstance(part, LongScenes)
+    source = part.build(tmp_path, size=32)
+    assert len(source) == 3
+    clip = source.clip(0)
+    assert sum(len(shot.index) for shot in clip.shots) <= 40
+    assert clip.passing
+    assert {shot.key for shot in (*clip.shots, *clip.passing)} <= set(source.keys())
+    for wrong in ({"most": 8}, {"lengths": [4, 20]}):
+        with pytest.raises(ValidationError, match="greater than or equal"):
+            LongScenes.model_validate(wrong)

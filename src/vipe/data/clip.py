@@ -88,12 +88,16 @@ class Clip:
         sightings: What is seen, when and where, where a source knows it; none is no claim.
         cuts: The frames, by number, with which another video begins: each is seen by itself, and
             what is written of them is composed.
+        passing: Shots of the same time line that are only recognised: a long video would take too
+            long to merge in every step of training. Times are the clip's own; they may lie between
+            those of `shots`.
     """
 
     shots: tuple[Shot, ...]
     questions: tuple[Question, ...]
     sightings: tuple[Sighting, ...] = ()
     cuts: tuple[int, ...] = ()
+    passing: tuple[Shot, ...] = ()
 
 
 @runtime_checkable

@@ -107,6 +107,30 @@ class SceneTimes(SceneJoins):
         return Source(scenes, self.clips, self.lengths)  # type: ignore[arg-type]
 
 
+class LongScenes(Scenes):
+    """Long videos out of scenes, of which some shots are merged and the others recognised only.
+
+    Scenes before photographs are left out.
+
+    Attributes:
+        clips: Of one pass.
+        lengths: The shortest and the longest, in frames, of which there are two a second.
+        most: Frames that are merged.
+    """
+
+    kind: Literal["scene_long"] = "scene_long"  # type: ignore[assignment]
+    clips: int = 5000
+    lengths: tuple[Annotated[int, Field(ge=8)], Annotated[int, Field(ge=8)]] = (8, 10_000)
+    most: int = Field(default=96, ge=32)
+
+    def build(self, data: Path, *, frames: int = 8, size: int = 224) -> ClipSource:
+        """Open the source; paths are relative to the data folder."""
+        from vipe.data.long_source import LongSource
+
+        scenes = super().build(data, size=size)
+        return LongSource(scenes, self.clips, self.lengths, self.most)  # type: ignore[arg-type]
+
+
 class ScenePairs(SceneJoins):
     """Two scenes as two videos, which are seen by themselves and composed."""
 
@@ -180,7 +204,14 @@ class WebDataset(Part):
 
 
 Source = Annotated[
-    Scenes | SceneJoins | SceneTimes | ScenePairs | Photographs | Conversations | WebDataset,
+    Scenes
+    | SceneJoins
+    | SceneTimes
+    | LongScenes
+    | ScenePairs
+    | Photographs
+    | Conversations
+    | WebDataset,
     Field(discriminator="kind"),
 ]
 
