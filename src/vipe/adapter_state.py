@@ -18,15 +18,19 @@ import torch
 from torch import Tensor
 
 from vipe.errors import AdapterError
+from vipe.recognition import Recognised
 from vipe.visual_tokens import VisualTokens
 
 if TYPE_CHECKING:
     from vipe.weights import PerceptualWeights
 
 FILE = "vipe_state.safetensors"
-_STATIC, _TOKENS = "static.", "tokens."
+_STATIC, _TOKENS, _RECOGNISED = "static.", "tokens.", "recognised."
 # Where patches went is told while a video is seen, and not kept.
-_NAMES = tuple(field.name for field in fields(VisualTokens) if field.name != "assignment")
+_NAMES = tuple(
+    field.name for field in fields(VisualTokens) if field.name not in ("assignment", "recognised")
+)
+_OF_FRAMES = tuple(field.name for field in fields(Recognised))
 _log = logging.getLogger(__name__)
 
 
@@ -47,6 +51,8 @@ def to_bytes(weights: PerceptualWeights, of: bytes) -> bytes | None:
         tensors[_STATIC + target] = _narrowed(static[target])
     for seen in weights.tokens:
         tensors |= {_TOKENS + name: getattr(seen, name) for name in _NAMES}
+        if seen.recognised is not None:
+            tensors |= {_RECOGNISED + name: getattr(seen.recognised, name) for name in _OF_FRAMES}
     if not static and not tensors:
         return None
     notes = {
@@ -90,7 +96,11 @@ def read(file: Path, weights: PerceptualWeights, of: Path) -> PerceptualWeights:
                     static[target] = value.to(weights.B[target])
         tokens: tuple[VisualTokens, ...] = ()
         if any(key.startswith(_TOKENS) for key in tensors):
-            tokens = (VisualTokens(**{name: tensors[_TOKENS + name] for name in _NAMES}),)
+            seen = VisualTokens(**{name: tensors[_TOKENS + name] for name in _NAMES})
+            if any(key.startswith(_RECOGNISED) for key in tensors):
+                kept = {name: tensors[_RECOGNISED + name] for name in _OF_FRAMES}
+                seen = replace(seen, recognised=Recognised(**kept))
+            tokens = (seen,)
         return replace(weights, static=static, tokens=tokens)
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise AdapterError(f"{file}: damaged: {' '.join(str(error).split())}") from error

@@ -111,6 +111,6 @@ class Binding(nn.Module):
             found |= dict(zip(places, (tagged + said).unbind(1), strict=True))
         return found
 
-    def concepts(self, gists: Float[Tensor, "b g d"]) -> Float[Tensor, "b g k"]:
+    def concepts(self, gists: Float[Tensor, "... d"]) -> Float[Tensor, "... k"]:
         """Return what each part holds, as shares that sum to 1."""
         return self.recognise(gists).float().softmax(dim=-1)

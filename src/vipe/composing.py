@@ -112,7 +112,12 @@ def place(
     for i in order:
         later = parts[i].centre.new_tensor([at[i], 0.0, 0.0])
         size = parts[i].size if factors[i] == 1 else parts[i].size * factors[i]
-        merge.add(replace(parts[i], size=size, centre=parts[i].centre + later, duration=end))
+        recognised = parts[i].recognised
+        if recognised is not None:
+            recognised = recognised.later(at[i])
+        centre = parts[i].centre + later
+        placed = replace(parts[i], size=size, centre=centre, duration=end, recognised=recognised)
+        merge.add(placed)
     return merge.result()
 
 

@@ -75,6 +75,12 @@ class Gist(nn.Module):
         """Pool the projected patches of some tokens; padding is never read."""
         return self.norm(self.pool(patches, tokens))
 
+    def whole(
+        self, patches: Float[Tensor, "b m d"], tokens: VisualTokens
+    ) -> Float[Tensor, "b 1 d"]:
+        """Return the gist of the whole alone, normalised as outside of training."""
+        return self.norm.running(self.pool(patches, tokens, parts=1))
+
 
 class Pool(nn.Module):
     """Means of a part's tokens, and what a few attention pools pick of them.
@@ -101,12 +107,18 @@ class Pool(nn.Module):
         self.register_buffer("centres", torch.tensor(centres), persistent=False)
 
     def forward(
-        self, patches: Float[Tensor, "b m d"], tokens: VisualTokens
+        self, patches: Float[Tensor, "b m d"], tokens: VisualTokens, *, parts: int | None = None
     ) -> Float[Tensor, "b g d"]:
-        """Pool the projected patches of some tokens, for each part; padding is never read."""
-        weight = log_size(tokens.size)[:, None] + self._nearness(tokens)
+        """Pool the projected patches of some tokens, for each part; padding is never read.
+
+        Args:
+            patches: Of the tokens.
+            tokens: Where and when they are, and how large.
+            parts: How many of the parts, the whole first; all unless given.
+        """
+        weight = log_size(tokens.size)[:, None] + self._nearness(tokens, self.centres[:parts])
         joint = F.gelu(self.what(patches) + self.where(tokens))
-        parts = [
+        pooled = [
             part
             for x, scores, values in (
                 (patches, self.attend(patches), self.value(patches)),
@@ -117,11 +129,12 @@ class Pool(nn.Module):
                 _picked(scores, weight, values),
             )
         ]
-        return self.out(torch.cat(parts, dim=-1))
+        return self.out(torch.cat(pooled, dim=-1))
 
-    def _nearness(self, tokens: VisualTokens) -> Float[Tensor, "b g m"]:
+    @staticmethod
+    def _nearness(tokens: VisualTokens, centres: Float[Tensor, "g 3"]) -> Float[Tensor, "b g m"]:
         """The logarithm of how much each token belongs to each part."""
-        away = (shares(tokens)[:, None] - self.centres[:, None]) / REACH
+        away = (shares(tokens)[:, None] - centres[:, None]) / REACH
         return -away.nan_to_num().square().sum(dim=-1) / 2
 
 

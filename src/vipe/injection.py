@@ -12,7 +12,7 @@ Dimensions: b videos, m tokens, c channels of the encoder, d width, g gists.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -24,8 +24,11 @@ from vipe.gist import Gist, parts_of
 from vipe.layers import CrossBlock, SelfBlock, linear, log_size
 from vipe.merging import VisualTokens
 from vipe.positions import PositionEncoding
+from vipe.recognition import Recognised
 
 _TOGETHER = 8
+_PICTURE = 0.5
+"""Seconds that a frame is shown for, which is looked at by itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,12 +40,16 @@ class PerceptualQueries:
         key_bias: `(b, m)`, log(size) of each token, -inf for padding.
         gists: `(b, g, d)`, of the whole video and of its parts, of unit variance over videos.
         times: `(b, g, f)`, features of the second of each part; None of a model without a clock.
+        recognised: What was recognised in the frames; None where nothing was looked for.
+        length: `(b,)`, seconds of each video.
     """
 
     values: Float[Tensor, "b m d"]
     key_bias: Float[Tensor, "b m"]
     gists: Float[Tensor, "b g d"]
     times: Float[Tensor, "b g f"] | None = None
+    recognised: Recognised | None = None
+    length: Float[Tensor, " b"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,11 +167,25 @@ class Injection(nn.Module):
             key_bias=bias,
             gists=self._timed(self.gist.norm(gists), tokens),
             times=self.times(tokens),
+            recognised=tokens.recognised,
+            length=tokens.duration,
         )
 
     def gists(self, tokens: VisualTokens) -> Float[Tensor, "b g d"]:
         """Return the queries' gists alone, which takes little."""
         return self._timed(self.gist(self.project(self.norm(tokens.features)), tokens), tokens)
+
+    def frame_gists(self, frames: VisualTokens) -> Float[Tensor, "b d"]:
+        """Return the gist of each frame by itself, as of a picture, whatever its second is."""
+        middle = frames.centre.new_tensor(_PICTURE / 2)
+        picture = replace(
+            frames,
+            centre=torch.cat(
+                [middle.expand_as(frames.centre[..., :1]), frames.centre[..., 1:]], -1
+            ),
+            duration=torch.full_like(frames.duration, _PICTURE),
+        )
+        return self.gist.whole(self.project(self.norm(picture.features)), picture)[:, 0]
 
     def times(self, tokens: VisualTokens) -> Float[Tensor, "b g f"] | None:
         """Return features of the second of each part; None without a clock."""

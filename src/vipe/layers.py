@@ -83,6 +83,15 @@ class VideoNorm(nn.Module):
             flat = self.norm(flat)
         return flat.view_as(x)
 
+    def running(self, x: Float[Tensor, "b s d"]) -> Float[Tensor, "b s d"]:
+        """Normalise the first slots by the running statistics, which do not change."""
+        flat, norm = x.flatten(1), self.norm
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        parts = (norm.running_mean, norm.running_var, norm.weight, norm.bias)
+        mean, var, weight, bias = (part[: flat.shape[1]] for part in parts)
+        return F.batch_norm(flat, mean, var, weight, bias, False, eps=norm.eps).view_as(x)
+
 
 class FeedForward(nn.Sequential):
     """Two linear layers with GELU between."""

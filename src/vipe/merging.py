@@ -11,6 +11,7 @@ Dimensions: b videos, t frames, n patches of a frame, c channels, m tokens.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -19,16 +20,22 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from vipe.clip_baselines import keep_frames, pool_places
+from vipe.recognition import Recognised
 from vipe.visual_tokens import VisualTokens, flat_rows
 
 __all__ = [
     "HierarchicalMerge",
     "MergeConfig",
+    "Recognise",
     "VisualTokens",
     "merge_clip",
+    "merge_frames",
     "merge_video",
     "reduce_to",
 ]
+
+Recognise = Callable[[VisualTokens, Float[Tensor, "b t"]], Recognised | None]
+"""Says what clips hold: of the `b · t` frames' own tokens, and of the seconds of each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,10 +76,13 @@ class HierarchicalMerge:
         config: How much is merged away, and where.
         trace: Whether the tokens say which of them every patch went into (`assignment`), in the
             order of the patches that were pushed; that takes eight bytes for each patch.
+        recognise: Says what frames hold, before they merge with one another; None for no one.
     """
 
-    def __init__(self, config: MergeConfig, *, trace: bool = False) -> None:
-        self.config, self.trace = config, trace
+    def __init__(
+        self, config: MergeConfig, *, trace: bool = False, recognise: Recognise | None = None
+    ) -> None:
+        self.config, self.trace, self.recognise = config, trace, recognise
         self._levels: list[tuple[int, VisualTokens]] = []
 
     def push(
@@ -88,7 +98,8 @@ class HierarchicalMerge:
             position: (second, y, x) of each patch.
             duration: Seconds of each whole video, as far as they are known.
         """
-        self.add(merge_clip(features, position, duration, self.config, trace=self.trace))
+        given = (features, position, duration, self.config)
+        self.add(merge_clip(*given, trace=self.trace, recognise=self.recognise))
 
     def add(self, tokens: VisualTokens) -> None:
         """Add what was merged already, of one part of the video, as its next clip."""
@@ -99,7 +110,7 @@ class HierarchicalMerge:
 
     def fork(self) -> HierarchicalMerge:
         """Return a merge of what was pushed so far, which goes on by itself; it copies nothing."""
-        other = HierarchicalMerge(self.config, trace=self.trace)
+        other = HierarchicalMerge(self.config, trace=self.trace, recognise=self.recognise)
         other._levels = list(self._levels)
         return other
 
@@ -133,9 +144,10 @@ def merge_video(
     config: MergeConfig,
     *,
     trace: bool = False,
+    recognise: Recognise | None = None,
 ) -> VisualTokens:
     """Merge whole videos of equal numbers of frames; see `HierarchicalMerge`."""
-    merge = HierarchicalMerge(config, trace=trace)
+    merge = HierarchicalMerge(config, trace=trace, recognise=recognise)
     step = config.frames_per_clip
     for start in range(0, features.shape[1], step):
         merge.push(features[:, start : start + step], position[:, start : start + step], duration)
@@ -149,39 +161,55 @@ def merge_clip(
     config: MergeConfig,
     *,
     trace: bool = False,
+    recognise: Recognise | None = None,
 ) -> VisualTokens:
     """Merge the patches of one clip: within each frame, then across its frames.
 
     Both steps keep the same share, so that together they keep `1 - merge_ratio` of the patches. A
-    config may say another way to as many tokens. `trace` is that of `HierarchicalMerge`.
+    config may say another way to as many tokens. `trace` and `recognise` are those of
+    `HierarchicalMerge`; only the hierarchical merge has frames by themselves to recognise.
     """
-    b, t, n, c = features.shape
-    keep = 1 - config.merge_ratio
-    total = max(1, min(config.budget, round(keep * t * n)))
+    b, t, n, _ = features.shape
+    total = max(1, min(config.budget, round((1 - config.merge_ratio) * t * n)))
     if config.within != "matching":
         plain = keep_frames if config.within == "frames" else pool_places
         return plain(features, position, duration, total, trace=trace)
-    per_frame = min(n, max(1, math.ceil((keep**0.5 if t > 1 else keep) * n)))
-    within = VisualTokens(
-        features=features.reshape(b * t, n, c),
-        size=features.new_ones(b * t, n),
-        centre=position.reshape(b * t, n, 3),
-        duration=duration.repeat_interleave(t),
-        assignment=torch.arange(n, device=features.device).repeat(b * t, 1) if trace else None,
-    )
-    within = reduce_to(within, per_frame, by="time", locality=config.locality)
+    within = merge_frames(features, position, duration, config, trace=trace)
     assignment = within.assignment
     if assignment is not None:
         before = within.count * torch.arange(t, device=features.device)[:, None]
         assignment = (assignment.reshape(b, t, n) + before).reshape(b, t * n)
     across = VisualTokens(
-        features=within.features.reshape(b, -1, c),
-        size=within.size.reshape(b, -1),
-        centre=within.centre.reshape(b, -1, 3),
+        features=within.features.unflatten(0, (b, t)).flatten(1, 2),
+        size=within.size.unflatten(0, (b, t)).flatten(1, 2),
+        centre=within.centre.unflatten(0, (b, t)).flatten(1, 2),
         duration=duration,
         assignment=assignment,
+        recognised=recognise and recognise(within, position[:, :, 0, 0]),
     )
     return reduce_to(across, total, by="place", locality=config.locality)
+
+
+def merge_frames(
+    features: Float[Tensor, "b t n c"],
+    position: Float[Tensor, "b t n 3"],
+    duration: Float[Tensor, " b"],
+    config: MergeConfig,
+    *,
+    trace: bool = False,
+) -> VisualTokens:
+    """Merge the patches of each frame of some clips by itself: `b · t` videos of one frame each."""
+    b, t, n, _ = features.shape
+    keep = 1 - config.merge_ratio
+    per_frame = min(n, max(1, math.ceil((keep**0.5 if t > 1 else keep) * n)))
+    within = VisualTokens(
+        features=features.flatten(0, 1),
+        size=features.new_ones(b * t, n),
+        centre=position.flatten(0, 1),
+        duration=duration.repeat_interleave(t),
+        assignment=torch.arange(n, device=features.device).repeat(b * t, 1) if trace else None,
+    )
+    return reduce_to(within, per_frame, by="time", locality=config.locality)
 
 
 def reduce_to(tokens: VisualTokens, count: int, *, by: str, locality: float = 0.0) -> VisualTokens:
@@ -227,6 +255,7 @@ def _match(tokens: VisualTokens, merges: int, locality: float) -> VisualTokens:
             duration=tokens.duration,
         ),
     )
+    left = replace(left, recognised=tokens.recognised)
     if tokens.assignment is None:
         return left
     goes = torch.empty_like(tokens.size, dtype=torch.long)  # where each token is now

@@ -26,10 +26,12 @@ from vipe.combining import check_one_model
 from vipe.composing import compose
 from vipe.config import ViPEConfig
 from vipe.encoders import Encoder
+from vipe.errors import AdapterError
 from vipe.frames import Frames, Sampling
 from vipe.generation import Decoding, TextStream, generate, iterate
 from vipe.merging import HierarchicalMerge, MergeConfig
 from vipe.pieces import Video
+from vipe.recognition import Sight, sights
 from vipe.scoring import log_likelihoods
 from vipe.streaming import see_parts, watch_stream
 from vipe.vision import VideoToWeights
@@ -207,7 +209,8 @@ class ViPE:
             clip=config.frames_per_clip,
             spent=seconds,
         )
-        merge, encoded = HierarchicalMerge(config, trace=witness is not None), 0
+        recognise, encoded = self.video_to_weights.recognise, 0
+        merge = HierarchicalMerge(config, trace=witness is not None, recognise=recognise)
         for clip in watch:
             merge.push(*clip.as_batch())
             if witness is not None:
@@ -271,7 +274,8 @@ class ViPE:
         )
 
         def weights() -> Iterator[PerceptualWeights]:
-            with closing(see_parts(watch, config, float(every))) as parts:
+            recognise = self.video_to_weights.recognise
+            with closing(see_parts(watch, config, float(every), recognise)) as parts:
                 for part in parts:
                     with watch.timed("see"):
                         seen = self.video_to_weights.write(part.tokens)
@@ -312,6 +316,26 @@ class ViPE:
             static = {target: part.detach() for target, part in own.B.items()}
             parts = [replace(part, static=static) for part in parts]
         return compose(parts, at=at, writer=self.video_to_weights)
+
+    def recognised(self, seen: PerceptualWeights, *, at_least: float = 0.5) -> list[Sight]:
+        """Return what was recognised frame by frame, in the order in which it was seen first.
+
+        A by-product of seeing, of the things that the model was trained to name; answers know more.
+
+        Args:
+            seen: What `see` returned, or a loaded adapter that keeps it.
+            at_least: The share of a frame that a thing must have had, within 0 and 1.
+
+        Raises:
+            AdapterError: Nothing was looked for in its frames.
+            ValueError: There is more than one video.
+        """
+        if len(seen) != 1:
+            raise ValueError(f"{len(seen)} videos, and one to look through")
+        found = seen.tokens[0].recognised if seen.tokens else None
+        if found is None:
+            raise AdapterError("nothing was recognised in its frames, or it was not kept")
+        return sights(found, self.config.perception.things, at_least)
 
     def ask(
         self, seen: PerceptualWeights, question: Question, *, decoding: Decoding | None = None

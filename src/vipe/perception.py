@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from vipe.binding import Binding
 from vipe.injection import PerceptualQueries
 from vipe.layers import CrossBlock, VideoNorm
+from vipe.recognition import Recognised
+from vipe.recollection import Recollection
 from vipe.static_lora import StaticLora, lora_start
 from vipe.targets import find_static_targets, find_targets, kind_of
 from vipe.weights import PerceptualWeights
@@ -48,6 +50,9 @@ class PerceptionConfig:
         static_layers: In which layers, by number; None for all.
         concepts: How many a part of a video can be said to hold, where the video decides B alone
             (`vipe.binding`); 0 for no binding.
+        things: What the first concepts stand for, as the training named them; empty if not known.
+        recollection: Whether frames are looked at one by one, before they merge, and what is
+            recognised in them is written besides (`vipe.recollection`); needs concepts.
     """
 
     width: int = 384
@@ -61,6 +66,8 @@ class PerceptionConfig:
     static_targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj")
     static_layers: tuple[int, ...] | None = None
     concepts: int = 768
+    things: tuple[str, ...] = ()
+    recollection: bool = False
 
     def __post_init__(self) -> None:
         if min(self.width, self.heads) < 1 or self.width % self.heads:
@@ -69,6 +76,10 @@ class PerceptionConfig:
             raise ValueError(f"rank must be at least 1, got {self.rank}")
         if self.concepts < 0:
             raise ValueError(f"concepts must not be negative, got {self.concepts}")
+        if len(self.things) > self.concepts:
+            raise ValueError(f"{len(self.things)} things but {self.concepts} concepts")
+        if self.recollection and not (self.concepts and self.factor == "B"):
+            raise ValueError("recollection needs concepts, and a video that decides B alone")
 
     def build(
         self, language_model: nn.Module, *, name: str, gists: int, clock: bool = False
@@ -162,6 +173,14 @@ class Perception(nn.Module):
                     concepts=config.concepts,
                     clock=clock,
                 )
+        self.recollection = (
+            Recollection(self.binding) if config.recollection and self.binding is not None else None
+        )
+
+    @property
+    def recollects(self) -> bool:
+        """Whether what was recognised in frames is written."""
+        return self.recollection is not None
 
     def _heads(self, side: int) -> nn.ModuleDict:
         """One head for each kind of module, shared by the layers: d → features · r."""
@@ -180,7 +199,8 @@ class Perception(nn.Module):
 
     def forward(self, queries: PerceptualQueries) -> PerceptualWeights:
         """Return the weights of a batch of videos: the decided factor is `(b, …)`."""
-        return self.decide(self.read(queries), queries.gists, queries.times)
+        seen = queries.recognised, queries.length
+        return self.decide(self.read(queries), queries.gists, queries.times, *seen)
 
     def read(self, queries: PerceptualQueries) -> Float[Tensor, "b s d"]:
         """Return what each slot read of the videos, of unit variance over videos."""
@@ -194,8 +214,10 @@ class Perception(nn.Module):
         x: Float[Tensor, "b s d"],
         gists: Float[Tensor, "b g d"],
         times: Float[Tensor, "b g f"] | None = None,
+        recognised: Recognised | None = None,
+        length: Float[Tensor, " b"] | None = None,
     ) -> PerceptualWeights:
-        """Turn what the slots read, and what is bound of the gists, into weights."""
+        """Turn what the slots read, what is bound of the gists and recollected, into weights."""
         rank = self.config.rank
         A: dict[str, Tensor] = {}
         B: dict[str, Tensor] = {}
@@ -212,8 +234,12 @@ class Perception(nn.Module):
                 decided = self.heads_B[kind](chosen).unflatten(-1, (-1, rank)).unbind(1)
                 B |= dict(zip([names[i] for i in slots], decided, strict=True))
         if self.binding is not None:
-            for place, bound in self.binding(gists, times).items():
-                B[names[place]] = B[names[place]] + bound
+            added = [self.binding(gists, times)]
+            if self.recollection is not None and recognised is not None and length is not None:
+                added.append(self.recollection(recognised, length, self.binding))
+            for found in added:
+                for place, part in found.items():
+                    B[names[place]] = B[names[place]] + part
         static = {target: self.static[target.replace(".", "-")] for target in names if self.static}
         for name, shifted in (("A", A), ("B", B)):
             for target in shifted:

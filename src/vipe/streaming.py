@@ -16,7 +16,7 @@ from vipe.encoders import Encoder
 from vipe.errors import VideoError
 from vipe.frames import EveryFrame, Frames, Rate, Sampling
 from vipe.frames.values import ByteStream
-from vipe.merging import HierarchicalMerge, MergeConfig, VisualTokens
+from vipe.merging import HierarchicalMerge, MergeConfig, Recognise, VisualTokens
 from vipe.pieces import Video, one_by_one, thinned, without_length
 from vipe.watching import Watch
 
@@ -71,7 +71,9 @@ def watch_stream(
     return Watch(encoder, video, EveryFrame(), clip=clip, until=until, spent=spent)
 
 
-def see_parts(watch: Watch, config: MergeConfig, every: float) -> Generator[Seen]:
+def see_parts(
+    watch: Watch, config: MergeConfig, every: float, recognise: Recognise | None = None
+) -> Generator[Seen]:
     """Yield what was seen at each multiple of `every` seconds of the video, and at its end.
 
     What is yielded at a second is known as soon as a frame comes that is not before it: where
@@ -86,12 +88,14 @@ def see_parts(watch: Watch, config: MergeConfig, every: float) -> Generator[Seen
         watch: The video.
         config: How tokens merge.
         every: Seconds, above 0.
+        recognise: As of `HierarchicalMerge`.
 
     Raises:
         VideoError: The video cannot be read and nothing was seen of it.
         ValueError: There are no frames.
     """
-    merge, clips = HierarchicalMerge(config), Clips(config.frames_per_clip)
+    merge = HierarchicalMerge(config, recognise=recognise)
+    clips = Clips(config.frames_per_clip)
     seen, last, due = 0, 0.0, every
     cut: str | None = None
 

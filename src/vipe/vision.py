@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
@@ -11,9 +12,11 @@ from torch import Tensor, nn
 
 from vipe import composing
 from vipe.config import ViPEConfig
+from vipe.encoders.encoder import resolve_precision
 from vipe.injection import Injection
-from vipe.merging import VisualTokens
+from vipe.merging import Recognise, VisualTokens, reduce_to
 from vipe.perception import Perception
+from vipe.recognition import PICTURE_TOKENS, Recognised
 from vipe.static_lora import StaticLora, beside
 from vipe.weights import PerceptualWeights
 
@@ -57,6 +60,8 @@ class VideoToWeights(nn.Module):
         slots: Float[Tensor, "b s d"],
         gists: Float[Tensor, "b g d"],
         times: Float[Tensor, "b g f"] | None = None,
+        recognised: Recognised | None = None,
+        length: Float[Tensor, " b"] | None = None,
         *,
         lora: bool = True,
     ) -> PerceptualWeights:
@@ -66,10 +71,34 @@ class VideoToWeights(nn.Module):
             slots: What `Perception.read` returned.
             gists: The videos'.
             times: `Injection.times`, where there is a clock.
+            recognised: In the videos' frames, where that is looked for.
+            length: Seconds of each video, which goes with it.
             lora: Whether the language model's LoRA goes with them.
         """
-        weights = self.perception.decide(slots, gists, times)
+        weights = self.perception.decide(slots, gists, times, recognised, length)
         return self._with_lora(weights) if lora else weights
+
+    @property
+    def recognise(self) -> Recognise | None:
+        """What says what is in frames before they merge; None of a model without recollection."""
+        return self._recognise if self.perception.recollects else None
+
+    @torch.no_grad()
+    def _recognise(self, frames: VisualTokens, seconds: Float[Tensor, "b t"]) -> Recognised:
+        device = seconds.device.type
+        quick = resolve_precision("auto", device) is torch.bfloat16
+        with torch.autocast(device, dtype=torch.bfloat16) if quick else nullcontext():
+            shares = self.frame_logits(frames).softmax(dim=-1)
+        return Recognised.of_frames(shares.unflatten(0, seconds.shape), seconds)
+
+    def frame_logits(self, frames: VisualTokens) -> Float[Tensor, "b k"]:
+        """Return the logits of what concepts each of some frames holds, by itself."""
+        binding = self.perception.binding
+        if binding is None:
+            raise ValueError("a perception without concepts recognises nothing")
+        few = reduce_to(frames, PICTURE_TOKENS, by="time", locality=self.merging.locality)
+        logits: Tensor = binding.recognise(self.injection.frame_gists(few))
+        return logits.float()
 
     def static_weights(self) -> PerceptualWeights:
         """Return what is alike for all videos; see `Perception.static_weights`."""

@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from vipe.recognition import Recognised
+
 
 @dataclass(frozen=True, kw_only=True)
 class VisualTokens:
@@ -23,6 +25,8 @@ class VisualTokens:
         duration: `(b,)`, length of each video in seconds.
         assignment: `(b, p)`, which token each patch went into; None unless the merge was asked for
             it. It is lost where tokens are chosen or padded.
+        recognised: What was recognised in the frames before they merged; None where nothing was
+            looked for.
     """
 
     features: Float[Tensor, "b m c"]
@@ -30,6 +34,7 @@ class VisualTokens:
     centre: Float[Tensor, "b m 3"]
     duration: Float[Tensor, " b"]
     assignment: Int[Tensor, "b p"] | None = None
+    recognised: Recognised | None = None
 
     def __len__(self) -> int:
         return self.features.shape[0]
@@ -48,6 +53,7 @@ class VisualTokens:
             size=self.size.gather(1, index),
             centre=self.centre.flatten(0, 1)[rows].unflatten(0, index.shape),
             duration=self.duration,
+            recognised=self.recognised,
         )
 
     def reorder(self, order: Int[Tensor, "b m"]) -> VisualTokens:
@@ -64,6 +70,7 @@ class VisualTokens:
             size=self.size[rows, :count],
             centre=self.centre[rows, :count],
             duration=self.duration[rows],
+            recognised=self.recognised and self.recognised.videos(rows),
         )
 
     def pad(self, count: int) -> VisualTokens:
@@ -75,6 +82,7 @@ class VisualTokens:
             size=pad(self.size, (0, more)),
             centre=pad(self.centre, (0, 0, 0, more)),
             duration=self.duration,
+            recognised=self.recognised,
         )
 
     def to(self, device: torch.device | str) -> VisualTokens:
@@ -85,6 +93,7 @@ class VisualTokens:
             centre=self.centre.to(device),
             duration=self.duration.to(device),
             assignment=None if self.assignment is None else self.assignment.to(device),
+            recognised=self.recognised and self.recognised.to(device),
         )
 
     @staticmethod
@@ -92,25 +101,31 @@ class VisualTokens:
         """Put videos of different token counts into one batch, padded to the longest."""
         longest = max(item.count for item in items)
         padded = [item.pad(longest) for item in items]
+        recognised = [item.recognised for item in items if item.recognised is not None]
         return VisualTokens(
             features=torch.cat([item.features for item in padded]),
             size=torch.cat([item.size for item in padded]),
             centre=torch.cat([item.centre for item in padded]),
             duration=torch.cat([item.duration for item in padded]),
+            recognised=Recognised.batch(recognised) if len(recognised) == len(items) else None,
         )
 
     @staticmethod
     def join(first: VisualTokens, second: VisualTokens) -> VisualTokens:
-        """Put the tokens of two parts of the same videos one after the other."""
+        """Put the tokens of two parts of the same videos one after the other, the earlier first."""
         assignment = None
         if first.assignment is not None and second.assignment is not None:
             assignment = torch.cat([first.assignment, first.count + second.assignment], dim=1)
+        recognised = None
+        if first.recognised is not None and second.recognised is not None:
+            recognised = first.recognised.join(second.recognised)
         return VisualTokens(
             features=torch.cat([first.features, second.features], dim=1),
             size=torch.cat([first.size, second.size], dim=1),
             centre=torch.cat([first.centre, second.centre], dim=1),
             duration=torch.maximum(first.duration, second.duration),
             assignment=assignment,
+            recognised=recognised,
         )
 
 

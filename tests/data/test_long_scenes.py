@@ -175,7 +175,19 @@ def test_files_and_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] == texts
 
 
-@pytest.mark.parametrize("wrong", [{"count": 0}, {"lengths": ()}, {"lengths": (7,)}])
+def test_one_kind_alone(tmp_path: Path) -> None:
+    path = write_long(
+        tmp_path, count=2, seed=5, kinds=("needle",), lengths=(8,), size=32, styles=STYLES
+    )
+    rows = read_rows(path)
+    assert {row.video.name for row in rows} == {"long-0000008-00008.mp4", "long-0000012-00008.mp4"}
+    assert {row.kind for row in rows} == {"needle", "needle presence", "when", "moment"}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"count": 0}, {"lengths": ()}, {"lengths": (7,)}, {"kinds": ()}, {"kinds": ("needles",)}],
+)
 def test_bad_settings_are_one_line(tmp_path: Path, wrong: dict[str, object]) -> None:
     with pytest.raises(DataError, match="must be"):
         write_long(tmp_path / "out", **{"count": 1, "styles": STYLES} | wrong)  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -178,7 +179,11 @@ def test_it_learns_and_what_it_leaves_can_be_asked(make: Any) -> None:
         assert picture.format == "PNG"
 
     model = ViPE.from_pretrained(folder)
-    assert model.config == task.config
+    things = model.config.perception.things
+    assert things
+    assert set(things) <= set(tiny.COLOURS)
+    named = replace(task.config.perception, things=things)
+    assert model.config == replace(task.config, perception=named)
     saved, trained = load_file(folder / "model.safetensors"), weights(task)
     for name, value in saved.items():
         assert torch.equal(value, trained[f"module.{name}"].to(value.dtype)), name

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from vipe.binding import Binding
+from vipe.recollection import Recollection
 from vipe.static_lora import StaticLora
 from vipe.training.optimizer import make_optimizer, set_learning_rate
 from vipe.training.recipe import Optimizer
@@ -22,6 +23,7 @@ class Heads(nn.Module):
         self.shift = nn.ParameterDict({"B-0": nn.Parameter(torch.zeros(2, 2))})
         self.static_lora = StaticLora({"0": (3, 4)}, rank=2, alpha=2.0, language_model="tiny")
         self.binding = Binding([2, 2], ["o_proj", "o_proj"], width=4, rank=2, gists=3, concepts=5)
+        self.recollection = Recollection(self.binding)
 
 
 def test_matrices_decay_and_nothing_else() -> None:
@@ -38,12 +40,14 @@ def test_matrices_decay_and_nothing_else() -> None:
 
 def test_parts_have_learning_rates_of_their_own() -> None:
     module = Heads()
-    optimizer = make_optimizer(module, Optimizer(steps=1, heads=3.0, shared=10.0, static=8.0))
+    config = Optimizer(steps=1, heads=3.0, shared=10.0, static=8.0, factor=0.25)
+    optimizer = make_optimizer(module, config)
     set_learning_rate(optimizer, 0.5)
     rates = {id(p): g["lr"] for g in optimizer.param_groups for p in g["params"]}
     for name, parameter in module.named_parameters():
         heads = name.startswith(("mix", "heads_B.", "shift.", "binding.tag", "binding.part"))
-        shared = name.startswith(("binding.shared_tag", "binding.across"))
-        static = name.startswith("static_lora.")
-        expected = 1.5 if heads else 5.0 if shared else 4.0 if static else 0.5
+        heads = heads or name.startswith(("binding.concept", "binding.said"))
+        shared = name.startswith(("binding.shared_tag", "binding.across", "recollection."))
+        static, factor = name.startswith("static_lora."), name.startswith("static.")
+        expected = 1.5 if heads else 5.0 if shared else 4.0 if static else 0.125 if factor else 0.5
         assert rates[id(parameter)] == expected, name

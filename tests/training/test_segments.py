@@ -76,17 +76,18 @@ def test_videos_are_always_cut_apart() -> None:
 
 def test_a_whole_clip_is_as_it_was_and_segments_are_put_at_their_times(tiny_vipe: ViPE) -> None:
     clips = [drawn(seed)[0] for seed in range(2)]
-    alone, mix = composed(clips, CONFIG)
-    assert mix is None
+    whole = composed(clips, CONFIG)
+    assert (whole.mix, whole.frames) == (None, None)
     halves = [drawn(seed, replace(CLIP, cuts=(4,)))[0] for seed in range(2)]
-    tokens, mix = composed(halves, CONFIG)
-    assert mix is None
+    cut_apart = composed(halves, CONFIG)
+    assert cut_apart.mix is None
+    alone, tokens = whole.tokens, cut_apart.tokens
     # Clips of four frames merge by themselves either way.
     assert torch.equal(tokens.size, alone.size)
     assert_close(tokens.centre, alone.centre)
     assert_close(tokens.features, alone.features)
-    patches, _ = composed(halves, None)
-    assert patches.count == 32, "a model that reads patches reads them all"
+    patches = composed(halves, None)
+    assert patches.tokens.count == 32, "a model that reads patches reads them all"
 
 
 def test_summed_segments_are_the_mean_that_the_library_takes(run: Run, tiny_vipe: ViPE) -> None:
@@ -96,7 +97,8 @@ def test_summed_segments_are_the_mean_that_the_library_takes(run: Run, tiny_vipe
     some = Segments(share=1.0, summed=1.0)
     parts = cut(CLIP, features, SECONDS, rng=random.Random(1), segments=some)
     whole = cut(CLIP, features.flip(0), SECONDS, rng=random.Random(1), segments=None)
-    tokens, mix = composed([whole, parts], CONFIG)
+    seen = composed([whole, parts], CONFIG)
+    tokens, mix = seen.tokens, seen.mix
     assert parts.summed
     assert mix is not None
     assert mix.shape == (2, 1 + len(parts.parts))
@@ -108,13 +110,58 @@ def test_summed_segments_are_the_mean_that_the_library_takes(run: Run, tiny_vipe
         queries = module.injection(tokens)
         weights = method._decide(module.perception.read(queries), queries.gists, batch)
         singles = [
-            module.write(composed([type(parts)(parts=(part,))], CONFIG)[0]) for part in parts.parts
+            module.write(composed([type(parts)(parts=(part,))], CONFIG).tokens)
+            for part in parts.parts
         ]
-        alone = module.write(composed([whole], CONFIG)[0])
+        alone = module.write(composed([whole], CONFIG).tokens)
     expected = PerceptualWeights.compose(singles)
     for target in expected.targets:
         assert_close(weights.B[target][1], expected.B[target], rtol=1e-3, atol=1e-4)
         assert_close(weights.B[target][0], alone.B[target], rtol=1e-3, atol=1e-4)
+
+
+def test_frames_are_those_of_each_video_at_their_times() -> None:
+    torch.manual_seed(0)
+    halves = cut(
+        replace(CLIP, cuts=(4,)),
+        torch.randn(8, 4, 6),
+        SECONDS,
+        rng=random.Random(0),
+        segments=None,
+    )
+    summed = replace(halves, summed=True)
+    seen = composed([halves, summed], CONFIG, frames=True)
+    frames = seen.frames
+    assert frames is not None
+    assert frames.video.tolist() == [0] * 8 + [1] * 4 + [2] * 4
+    assert_close(frames.seconds, torch.tensor([*SECONDS, *SECONDS[:4], *SECONDS[:4]]))
+    assert_close(frames.every, torch.full((3,), 0.5))
+    assert_close(frames.tokens.size.sum(dim=1), torch.full((16,), 4.0))
+    shares = torch.eye(16)
+    recognised = frames.recognised(shares)
+    assert_close(recognised.first[0, :8], torch.tensor(SECONDS))
+    assert_close(recognised.share.sum(dim=1), torch.tensor([8.0, 4.0, 4.0]))
+
+
+def test_what_passes_is_recognised_and_what_is_merged_stands_for_it() -> None:
+    torch.manual_seed(0)
+    first, last, between = torch.randn(2, 4, 6), torch.randn(2, 4, 6), torch.randn(1, 4, 6)
+    parts = cut(
+        CLIP,
+        torch.cat([first, last]),
+        [0.25, 0.75, 9.25, 9.75],
+        rng=random.Random(0),
+        segments=Segments(share=1.0),
+        passing=(between, [5.25]),
+    )
+    assert len(parts.parts) == 1, "it is not cut as well"
+    seen = composed([parts], CONFIG, frames=True)
+    assert seen.tokens.duration.item() == 10.0
+    assert_close(seen.tokens.size.sum(), torch.tensor(20 * 4.0))  # twenty frames of four patches
+    assert seen.frames is not None
+    found = seen.frames.recognised(torch.eye(5)[[0, 1, 2, 3, 4]])
+    assert found.first[0].tolist() == [0.25, 0.75, 9.25, 9.75, 5.25]
+    assert composed([parts], CONFIG).frames is None
 
 
 @pytest.fixture

@@ -51,6 +51,9 @@ def scenes(
             metavar="N,N,…", callback=_numbers, help="Of --long: lengths in frames, 8 or more."
         ),
     ] = "8,64,256,1024,4096,10000",
+    kinds: Annotated[
+        str, typer.Option(metavar="KIND,…", help="Of --long: seeds of which kinds of videos.")
+    ] = "needle,order,repeats,chapters",
     times: Annotated[
         bool,
         typer.Option("--times", help="Scenes over seconds or minutes, asked when things are seen."),
@@ -92,6 +95,7 @@ def scenes(
                 count=count,
                 seed=seed,
                 lengths=[int(length) for length in lengths.split(",")],
+                kinds=[kind.strip() for kind in kinds.split(",")],
                 progress=lambda done, total: bar.show("rendering", done, total),
             )
             print(path)

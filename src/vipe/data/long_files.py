@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 
 from vipe.data import long_structure, scene_sampling
 from vipe.data.long_questions import ask_long
-from vipe.data.long_scenes import LENGTHS, frames_of, sample_long
-from vipe.data.long_structure import RATE, SHORTEST
+from vipe.data.long_scenes import LENGTHS, frames_of, kind_of, sample_long
+from vipe.data.long_structure import KINDS, RATE, SHORTEST
 from vipe.data.pictures import STYLES
 from vipe.data.scene_files import note_of, write_frames, write_rows
 from vipe.errors import DataError
@@ -21,6 +23,7 @@ def write_long(
     count: int,
     seed: int = 1_000_000,
     lengths: Sequence[int] = LENGTHS,
+    kinds: Sequence[str] = KINDS,
     size: int = 224,
     styles: Sequence[str] = STYLES,
     progress: Callable[[int, int], None] | None = None,
@@ -36,6 +39,7 @@ def write_long(
         count: How many seeds; there is a video of every length for each.
         seed: The first; the others follow. Their kinds take turns.
         lengths: In frames, each at least 8.
+        kinds: Only seeds of these kinds, of `long_structure.KINDS`.
         size: The frames' side in pixels, even.
         styles: Drawing styles, of `pictures.STYLES`.
         progress: Called with (done, total) after each video.
@@ -51,6 +55,10 @@ def write_long(
         raise DataError(f"{folder}: count must be at least 1, got {count}")
     if not lengths or min(lengths) < SHORTEST:
         raise DataError(f"{folder}: lengths must be {SHORTEST} frames or more")
+    if not kinds or not set(kinds) <= set(KINDS):
+        given = ", ".join(kinds) or "none"
+        raise DataError(f"{folder}: kinds must be some of {', '.join(KINDS)}, got {given}")
+    seeds = list(islice((n for n in itertools.count(seed) if kind_of(n) in kinds), count))
     versions = (
         f"long{long_structure.VERSION}/scene{scene_sampling.VERSION}/{'+'.join(styles)}/{size}"
     )
@@ -58,7 +66,7 @@ def write_long(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for length in lengths:
-            for number in range(seed, seed + count):
+            for number in seeds:
                 video = sample_long(number, length, styles)
                 path = folder / f"long-{number:07d}-{length:05d}.mp4"
                 note = f"{versions}/{number}/{length} at {RATE} fps"

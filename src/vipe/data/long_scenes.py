@@ -29,11 +29,16 @@ LENGTHS = (8, 64, 256, 1024, 4096, 10_000)
 _SEEDS = (1_000_000, 2**31)  # of the scenes: none that training takes
 
 
+def kind_of(seed: int) -> str:
+    """Return what is asked of a seed's video: seeds take turns."""
+    return KINDS[seed % len(KINDS)]
+
+
 def sample_long(seed: int, frames: int, styles: Sequence[str] = STYLES) -> LongScene[Scene]:
     """The long video that a seed and a length name.
 
     Args:
-        seed: Which events; the kind is `KINDS[seed % 4]`.
+        seed: Which events, and of which kind.
         frames: How long, at least 8.
         styles: The drawing styles that may occur.
 
@@ -42,7 +47,7 @@ def sample_long(seed: int, frames: int, styles: Sequence[str] = STYLES) -> LongS
     """
     return compose_long(
         seed,
-        KINDS[seed % len(KINDS)],
+        kind_of(seed),
         frames,
         chooser=_Seeds(styles),
         events=default_rng([VERSION, seed]),  # does not know the length

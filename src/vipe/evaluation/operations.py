@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from vipe.backbones import language_model_shapes
 from vipe.config import ViPEConfig
 from vipe.encoders.encoder import PatchFeatures, patch_positions
-from vipe.merging import HierarchicalMerge, VisualTokens
+from vipe.merging import HierarchicalMerge, Recognise, VisualTokens
 from vipe.tokens import Projector, Reads, every_patch
 from vipe.vision import VideoToWeights
 from vipe.weights import PerceptualWeights
@@ -91,7 +91,8 @@ class Counter:
         """Count for a video of so many frames."""
         weights, visual, see, seen_bytes = None, 0, 0, 0
         if method == "vipe":
-            weights, see = _counted(lambda: self.vision(self._merged(frames))[0])
+            recognise = self.vision.recognise
+            weights, see = _counted(lambda: self.vision(self._merged(frames, recognise))[0])
             weights = weights.to(dtype=self.dtype)
             seen_bytes = weights.nbytes
         elif method != "text":
@@ -132,9 +133,9 @@ class Counter:
             position=patch_positions(torch.empty(frames, device="meta"), encoder.grid),
         )
 
-    def _merged(self, frames: int) -> VisualTokens:
+    def _merged(self, frames: int, recognise: Recognise | None = None) -> VisualTokens:
         config = self.config.merging
-        merge = HierarchicalMerge(config)
+        merge = HierarchicalMerge(config, recognise=recognise)
         for start in range(0, frames, config.frames_per_clip):
             clip = self._features(min(config.frames_per_clip, frames - start))
             merge.push(*clip.as_batch())

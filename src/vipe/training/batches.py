@@ -24,7 +24,7 @@ from vipe.training.alignment import AskedWords, Bag
 from vipe.training.concepts import Sightings, sightings
 from vipe.training.features import FeatureStore
 from vipe.training.packing import PackedRows, Packer, Turn
-from vipe.training.segments import OF_TIME, Segments, composed, cut
+from vipe.training.segments import OF_TIME, SeenFrames, Segments, composed, cut
 
 Kinds = tuple[str, ...] | None
 
@@ -41,6 +41,7 @@ class Batch:
         seen: What it shows.
         mix: Of which videos a clip's weights are the mean, by what shares; None where each clip
             is the video of the same place.
+        frames: Of the videos, to be recognised; None where that is not asked for.
     """
 
     tokens: VisualTokens
@@ -49,6 +50,7 @@ class Batch:
     asked: tuple[AskedWords, ...]
     seen: tuple[Sightings, ...] = ()
     mix: Float[Tensor, "clips videos"] | None = None
+    frames: SeenFrames | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +82,7 @@ class Batches:
         kinds: For each source, the kinds of questions that its rows hold; None for all.
         seed: Draws the order, the questions and the answers.
         device: Where the videos of a batch are.
+        frames: Whether frames are to be recognised.
     """
 
     def __init__(
@@ -93,8 +96,9 @@ class Batches:
         kinds: Sequence[tuple[str, ...] | None] | None = None,
         seed: int,
         device: torch.device | str = "cpu",
+        frames: bool = False,
     ) -> None:
-        self.device = device
+        self.device, self.frames = device, frames
         self.sources, self.features, self.packer = list(sources), features, packer
         self.merging, self.phases, self.seed = merging, tuple(phases), seed
         self.kinds = [None] * len(self.sources) if kinds is None else list(kinds)
@@ -147,8 +151,17 @@ class Batches:
         """Make the batch of some clips; `kinds` are those of questions in each clip's row."""
         turns = [_turns(clip, rng) for clip in clips]
         config = None if self.merging is None else replace(self.merging, merge_ratio=merge_ratio)
-        parts = [cut(c, *self.features.clip(c), rng=rng, segments=segments) for c in clips]
-        tokens, mix = composed(parts, config)
+        parts = [
+            cut(
+                clip,
+                *self.features.clip(clip),
+                rng=rng,
+                segments=segments,
+                passing=self.features.passing(clip) if self.frames else None,
+            )
+            for clip in clips
+        ]
+        seen = composed(parts, config, frames=self.frames)
         rows = self.packer.pack(
             [
                 [
@@ -163,12 +176,13 @@ class Batches:
             ]
         )
         return Batch(
-            tokens=tokens.to(self.device),
+            tokens=seen.tokens.to(self.device),
             rows=rows,
             bags=self.packer.bags(turns),
             asked=self.packer.asked(rows.turns),
             seen=tuple(map(sightings, clips)),
-            mix=None if mix is None else mix.to(self.device),
+            mix=None if seen.mix is None else seen.mix.to(self.device),
+            frames=None if seen.frames is None else seen.frames.to(self.device),
         )
 
     def stream(self, steps: Iterable[int]) -> Iterator[Batch]:

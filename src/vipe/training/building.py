@@ -80,12 +80,16 @@ def build(recipe: Recipe, observer: Observer) -> Run:
             kinds=kinds,
             seed=recipe.seed,
             device=processes.device,
+            frames=recipe.method == "vipe" and config.perception.recollection,
         )
 
     phases = _phases(recipe, processes.batches)
     train_batches = batches(sources, phases, rows)
     method = _method(recipe, config, model, encoder.channels, train_batches)
     processes.place(method)
+    if isinstance(method, WritesWeights) and method.module.perception.binding is not None:
+        named = replace(config.perception, things=method.things.names)
+        config = replace(config, perception=named)
     optimizer = make_optimizer(method.trained, recipe.optimizer, recipe.language_model)
     return Run(
         recipe=recipe,
@@ -102,12 +106,23 @@ def build(recipe: Recipe, observer: Observer) -> Run:
 
 
 def _config(recipe: Recipe) -> ViPEConfig:
-    """The model's config: the language model that was tuned with the start stays with it."""
-    if recipe.start is not None and not recipe.start_only:
-        name = read_any_config(resolve_folder(recipe.start)).language_model
-        if own_language_model(name) is not None:
-            return replace(recipe.config, language_model=name)
-    return recipe.config
+    """The model's config, with what stays with the start's weights.
+
+    That is the language model that was tuned with them, and what their concepts stand for.
+    """
+    config = recipe.config
+    if recipe.start is None:
+        return config
+    start = read_any_config(resolve_folder(recipe.start))
+    if not recipe.start_only and own_language_model(start.language_model) is not None:
+        config = replace(config, language_model=start.language_model)
+    takes_concepts = not recipe.start_only or any(
+        "perception.binding.recognise".startswith(part) for part in recipe.start_only
+    )
+    ours, theirs = config.perception, start.perception
+    if takes_concepts and theirs.things and ours.concepts == theirs.concepts:
+        config = replace(config, perception=replace(ours, things=theirs.things))
+    return config
 
 
 def _encode(
@@ -141,7 +156,7 @@ def _encode(
 
 def _shown(source: ClipSource, clips: int) -> list[str]:
     found = [source.clip(i % len(source)) for i in range(clips)]
-    return sorted({shot.key for clip in found for shot in clip.shots})
+    return sorted({shot.key for clip in found for shot in (*clip.shots, *clip.passing)})
 
 
 def _method(
@@ -179,11 +194,13 @@ def _method(
         heads=config.perception.heads,
         gists=config.injection.gists,
     )
-    things = Things.count(
-        [sightings for _, some in counted for sightings in some],
-        concepts=config.perception.concepts,
-        parts=parts_of(config.injection.moments, config.injection.places),
-    )
+    parts = parts_of(config.injection.moments, config.injection.places)
+    concepts, names = config.perception.concepts, config.perception.things
+    if names:
+        things = Things(names=names, concepts=concepts, parts=parts)
+    else:
+        seen = [sightings for _, some in counted for sightings in some]
+        things = Things.count(seen, concepts=concepts, parts=parts)
     return WritesWeights(module, readers, language(), recipe.alignment, things, recipe.tuned_after)
 
 

@@ -84,6 +84,30 @@ class Things:
         held[..., -1] += (_NOTHING - held.sum(dim=-1)).clamp_min(0)
         return held / held.sum(dim=-1, keepdim=True), known
 
+    def of_frames(
+        self, seen: Sequence[Sightings], videos: Sequence[int], moments: Sequence[float]
+    ) -> tuple[Float[Tensor, "f k"], Bool[Tensor, " f"]]:
+        """Return what frames hold, each by itself, as shares, and of which that is known.
+
+        Args:
+            seen: What each clip shows.
+            videos: Which clip each frame is of.
+            moments: When it is shown, as a share of the clip's length.
+        """
+        number = {name: place for place, name in enumerate(self.names)}
+        held = torch.zeros(len(videos), self.concepts)
+        known = torch.zeros(len(videos), dtype=torch.bool)
+        for frame, (video, moment) in enumerate(zip(videos, moments, strict=True)):
+            some = [one for one in seen[video] if one.thing in number]
+            if not some or any(one.centre is None for one in some):
+                continue
+            known[frame] = True
+            for one in some:
+                if one.start <= moment <= one.end:
+                    held[frame, number[one.thing]] = 1.0
+        held[:, -1] += (held.sum(dim=1) == 0).to(held)
+        return held / held.sum(dim=1, keepdim=True), known
+
 
 def _nearness(sighting: Sighting, part: Part) -> float:
     """How much of a part a sighting is, by the Gaussian that weighs the tokens of its gist."""

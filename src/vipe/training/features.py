@@ -14,6 +14,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -81,6 +82,12 @@ class FeatureStore:
                 features.append(self[shot.key])
                 seconds += _following(seconds, self._seconds[shot.key])
         return torch.cat(features), seconds
+
+    def passing(
+        self, clip: Clip
+    ) -> tuple[Float[Tensor, "frames patches channels"], list[float]] | None:
+        """Return the same of the frames that only pass by; None if there are none."""
+        return self.clip(replace(clip, shots=clip.passing)) if clip.passing else None
 
     def add(
         self,

@@ -15,6 +15,7 @@ from vipe.combining import mix
 from vipe.config import ViPEConfig
 from vipe.merging import VisualTokens
 from vipe.model_files import save_model, save_twin
+from vipe.recognition import Recognised
 from vipe.tokens import SoftTokens, VideoToTokens
 from vipe.training.alignment import AlignmentReaders
 from vipe.training.batches import Batch
@@ -83,7 +84,7 @@ class WritesWeights(Method):
         loss = alignment.weight * loss + weighted
         if beside is not None:
             gist, of_gist = self._gist(beside)
-            loss, values["gist_loss"] = loss + alignment.gist_weight * gist, of_gist["gist_loss"]
+            loss, values = loss + alignment.gist_weight * gist, values | of_gist
         return loss, values | {"loss": answered.item()}
 
     # What is trained is kept in float32 and multiplied as the language model is: on a CPU with bf16
@@ -109,19 +110,51 @@ class WritesWeights(Method):
         """The weights of each clip; of one that was seen in segments, their mean."""
         with self.language.autocast():
             times = self.module.injection.times(batch.tokens)
-            weights = self.module.decide(slots, gists, times, lora=lora)
+            seen = self._recognised(batch), batch.tokens.duration
+            weights = self.module.decide(slots, gists, times, *seen, lora=lora)
         return weights if batch.mix is None else mix(weights, batch.mix)
+
+    @torch.no_grad()
+    def _recognised(self, batch: Batch) -> Recognised | None:
+        """What is recognised in the frames of each video, as when it is seen."""
+        if batch.frames is None:
+            return None
+        with self.language.autocast():
+            logits = self.module.frame_logits(batch.frames.tokens)
+        return batch.frames.recognised(logits.softmax(dim=-1))
 
     def _gist(self, batch: Batch) -> tuple[Float[Tensor, ""], dict[str, float]]:
         gists = self._gists(batch.tokens)
-        words = self.readers.gist_loss(gists, batch.bags)
-        asked = self.readers.gist_question_loss(gists, batch.asked)
-        loss, values = words + asked, {"gist_loss": words.item(), "question_loss": asked.item()}
+        losses: dict[str, Tensor] = {}
+        if self.alignment.words:
+            losses["gist_loss"] = self.readers.gist_loss(gists, batch.bags)
+            losses["question_loss"] = self.readers.gist_question_loss(gists, batch.asked)
         binding = self.module.perception.binding
         concepts = binding and self._concepts(binding, gists, batch)
         if concepts is not None:
-            loss, values["concept_loss"] = loss + concepts, concepts.item()
-        return loss, values
+            losses["concept_loss"] = concepts
+        frames = None if binding is None else self._frames(batch)
+        if frames is not None:
+            losses["frame_loss"] = frames
+        loss = sum(losses.values(), start=gists.new_zeros(()))
+        return loss, {name: value.item() for name, value in losses.items()}
+
+    def _frames(self, batch: Batch) -> Float[Tensor, ""] | None:
+        """How badly things are recognised in frames by themselves, where it is known what is."""
+        if batch.frames is None or batch.mix is not None:
+            return None
+        frames, moments = (
+            batch.frames,
+            batch.frames.seconds / batch.tokens.duration[batch.frames.video],
+        )
+        held, known = self.things.of_frames(batch.seen, frames.video.tolist(), moments.tolist())
+        if not known.any():
+            return None
+        known = known.to(moments.device)
+        rows = known.nonzero()[:, 0]
+        with self.language.autocast():
+            logits = self.module.frame_logits(frames.tokens.videos(rows, frames.tokens.count))
+        return F.cross_entropy(logits, held.to(logits)[known])
 
     def _concepts(
         self, binding: Binding, gists: Float[Tensor, "b g d"], batch: Batch
@@ -142,7 +175,7 @@ class WritesWeights(Method):
             }, None
         gists, slots = self._read(batch.tokens)
         values: dict[str, float] = {}
-        if alignment.gist_steps:
+        if alignment.gist_steps and alignment.words:
             values["gist_loss"] = readers.gist_loss(gists, batch.bags).item()
         if alignment.of_slots:
             values["slot_loss"] = readers.slot_loss(slots, batch.bags).item()

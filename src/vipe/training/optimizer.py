@@ -11,9 +11,9 @@ from torch import nn
 from vipe.training.recipe import Optimizer, Recipe
 from vipe.training.tuning import Frozen, Tuning
 
-# Not the static factor: were A to change quickly, the keys of a binding would no longer match it.
-_HEADS = ("heads_A", "heads_B", "shift", "mix", "lora", "tag", "part")
-_SHARED = ("shared_tag", "across", "second")
+_HEADS = ("heads_A", "heads_B", "shift", "mix", "lora", "tag", "part", "concept", "said")
+_SHARED = ("shared_tag", "across", "second", "recollection")
+_MEMORY = ("binding", "recollection")
 _STARTS = ("slots", "mix", "parts")
 _LANGUAGE = ("language", "language_lora")
 _FROZEN = Frozen()
@@ -32,7 +32,11 @@ def make_optimizer(
     groups: dict[tuple[bool, float, float], dict[str, Any]] = {}
     for name, parameter in module.named_parameters():
         parts = name.split(".")
-        decays = parameter.ndim == 2 and parts[-1] not in _STARTS and "binding" not in parts
+        decays = (
+            parameter.ndim == 2
+            and parts[-1] not in _STARTS
+            and not any(part in _MEMORY for part in parts)
+        )
         decay = config.weight_decay if decays else 0.0
         multiple = 1.0
         tuned = any(part in _LANGUAGE for part in parts)
@@ -45,6 +49,8 @@ def make_optimizer(
             multiple = config.shared
         elif "static_lora" in parts:
             multiple = config.static
+        elif "static" in parts:
+            multiple = config.factor
         group = groups.setdefault(
             (tuned, multiple, decay),
             {"params": [], "weight_decay": decay, "multiple": multiple, "tuned": tuned},

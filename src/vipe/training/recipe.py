@@ -42,6 +42,8 @@ class Optimizer(Part):
         shared: The same of what a binding writes through all layers alike: a small step of it in
             each layer is a large one of the model.
         static: The same of the static LoRA.
+        factor: The same of the factor that all videos share: were it to change quickly, the keys of
+            a binding would no longer match what it reads.
     """
 
     steps: int = Field(ge=1)
@@ -49,6 +51,7 @@ class Optimizer(Part):
     heads: float = Field(default=1.0, gt=0)
     shared: float = Field(default=1.0, gt=0)
     static: float = Field(default=1.0, gt=0)
+    factor: float = Field(default=1.0, gt=0)
     warmup: int = Field(default=50, ge=0)
     final: float = Field(default=0.02, ge=0)
     weight_decay: float = Field(default=0.01, ge=0)
@@ -66,6 +69,9 @@ class Alignment(Part):
         weight: Of the slots' losses beside the language model's, after that.
         gist_weight: Of the gist's losses beside the language model's, on `gist_clips` of their
             own: the language model's few clips would wear down what the gist has learned.
+        words: Whether the gist's losses are of the words of answers, beside the concepts. What
+            reads words starts afresh with every run: where the gist is learned already, it
+            disturbs more than it teaches.
         keys: Whether the keys and values of concepts start, where the language model comes in,
             from what it asks with and says (`vipe.training.keys`), and tags from directions that
             the static LoRA reads (`vipe.training.tags`). Not for a run that goes on from a model
@@ -79,6 +85,7 @@ class Alignment(Part):
     steps: int = Field(default=0, ge=0)
     weight: float = Field(default=0.0, ge=0)
     gist_weight: float = Field(default=0.0, ge=0)
+    words: bool = True
     keys: bool = False
     merge_ratios: MergeRatios = (0.8,)
 

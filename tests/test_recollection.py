@@ -1,0 +1,215 @@
+"""Recollection: what was recognised in frames becomes weights, and starts as nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+import tiny
+import tiny_backbones
+from vipe import PerceptualWeights, ViPE, ViPEConfig
+from vipe.binding import Binding
+from vipe.errors import AdapterError
+from vipe.evaluation.operations import Counter
+from vipe.frames import Frames
+from vipe.model_files import load_weights
+from vipe.recognition import Recognised
+from vipe.recollection import Recollection
+
+SLOTS, RANK, OUT, CONCEPTS = 4, 8, 12, 8
+LENGTH = torch.tensor([10.0])
+
+
+def modules() -> tuple[Binding, Recollection]:
+    kinds = ("o_proj", "down_proj") * 2
+    binding = Binding([OUT, OUT + 2] * 2, kinds, width=16, rank=RANK, gists=3, concepts=CONCEPTS)
+    return binding, Recollection(binding)
+
+
+def learned() -> tuple[Binding, Recollection]:
+    binding, module = modules()
+    for name, parameter in module.named_parameters():
+        if name != "sure":
+            torch.nn.init.normal_(parameter)
+    return binding, module
+
+
+def seen(**shares: float) -> Recognised:
+    """Concepts by number ("c2"), each seen at the second of its number."""
+    share = torch.zeros(1, CONCEPTS)
+    for name, value in shares.items():
+        share[0, int(name[1:])] = value
+    at = torch.arange(CONCEPTS).float()[None]
+    return Recognised(
+        share=share, first=at, last=at, times=torch.ones_like(at), every=torch.tensor([0.5])
+    )
+
+
+def test_nothing_is_written_at_the_start() -> None:
+    binding, module = modules()
+    found = module(seen(c1=0.9, c2=0.8), LENGTH, binding)
+    assert sorted(found) == list(range(SLOTS))
+    for slot, part in found.items():
+        assert part.shape == (1, OUT + 2 * (slot % 2), RANK)
+        assert not part.any()
+
+
+def test_zero_is_no_saddle() -> None:
+    binding, module = modules()
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+    for _ in range(2):
+        optimizer.zero_grad()
+        found = module(seen(c1=0.9, c2=0.6), LENGTH, binding)
+        sum((part - 1).square().sum() for part in found.values()).backward()
+        optimizer.step()
+    assert all(parameter.grad.any() for parameter in module.parameters())
+
+
+def test_it_is_a_sum_over_what_was_seen() -> None:
+    binding, module = learned()
+    both = module(seen(c1=0.9, c4=0.7), LENGTH, binding)
+    each = [module(seen(**{name: share}), LENGTH, binding) for name, share in
+            (("c1", 0.9), ("c4", 0.7))]  # fmt: skip
+    for slot, part in both.items():
+        assert_close(part, each[0][slot] + each[1][slot], rtol=1e-4, atol=1e-4)
+
+
+def test_what_is_unsure_and_nothing_do_not_count() -> None:
+    binding, module = learned()
+    alone = module(seen(c1=0.9), LENGTH, binding)
+    noisy = module(seen(c1=0.9, c3=0.04, c7=0.9), LENGTH, binding)  # the last is that of nothing
+    for slot, part in alone.items():
+        assert_close(noisy[slot], part)
+    half = module(seen(c1=0.5), LENGTH, binding)
+    assert half[0].norm() < 0.6 * alone[0].norm()
+
+
+def test_videos_of_a_batch_do_not_mix() -> None:
+    binding, module = learned()
+    one, two = seen(c1=0.9), seen(c2=0.8, c3=0.9, c4=0.9)
+    together = module(Recognised.batch([one, two]), LENGTH.expand(2), binding)
+    for row, alone in enumerate((one, two)):
+        for slot, part in module(alone, LENGTH, binding).items():
+            assert_close(together[slot][row], part[0], rtol=1e-4, atol=1e-4)
+
+
+def test_keys_of_all_concepts_at_once_are_those_of_each() -> None:
+    binding, module = learned()
+    few = seen(c1=0.9)
+    many = Recognised.batch([few] * (CONCEPTS + 1))
+    alone = module(few, LENGTH, binding)
+    for slot, part in module(many, LENGTH.expand(len(many)), binding).items():
+        assert_close(part[3], alone[slot][0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def recollecting(tiny_config: ViPEConfig) -> ViPE:
+    perception = replace(tiny_config.perception, recollection=True)
+    model = tiny_backbones.model(replace(tiny_config, perception=perception))
+    torch.manual_seed(0)
+    recollection = model.video_to_weights.perception.recollection
+    assert recollection is not None
+    for parameter in recollection.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    # Sure of what it sees, as after training, so that something counts.
+    recognise = model.video_to_weights.perception.binding.recognise  # type: ignore[union-attr]
+    recognise[-1].weight.data *= 8
+    return model
+
+
+def video(frames: int = 20) -> Frames:
+    torch.manual_seed(3)
+    return tiny.frames(frames)
+
+
+def recognised(weights: PerceptualWeights) -> Recognised:
+    found = weights.tokens[0].recognised
+    assert found is not None
+    return found
+
+
+def test_a_model_of_before_loads_and_gives_what_it_gave(
+    tiny_config: ViPEConfig, saved_vipe: ViPE, model_folder: Path
+) -> None:
+    perception = replace(tiny_config.perception, recollection=True)
+    config = replace(tiny_config, perception=perception)
+    model = tiny_backbones.model(config)
+    load_weights(model_folder, config, model.video_to_weights)
+    found, expected = (m.see(video()) for m in (model, saved_vipe))
+    assert recognised(found).share.any()
+    assert expected.tokens[0].recognised is None
+    for target in expected.targets:
+        assert_close(found.B[target], expected.B[target])
+
+
+def test_what_frames_hold_is_written(recollecting: ViPE) -> None:
+    weights = recollecting.see(video())
+    tokens = replace(weights.tokens[0], recognised=None)
+    without = recollecting.video_to_weights.write(tokens)
+    target = weights.targets[0]
+    assert not torch.allclose(weights.B[target], without.B[target], atol=1e-4)
+
+
+def test_a_stream_and_segments_recognise_what_the_whole_does(recollecting: ViPE) -> None:
+    frames = video(16)
+    whole = recollecting.see(frames)
+    *_, last = recollecting.see_stream(frames, every=2)
+    for target in whole.targets:
+        assert torch.equal(last.B[target], whole.B[target])
+    parts = [
+        recollecting.see(
+            Frames(
+                pixels=frames.pixels[at : at + 8],
+                seconds=frames.seconds[at : at + 8] - 0.5 * at,
+                duration=4.0,
+            )
+        )
+        for at in (0, 8)
+    ]
+    both = recollecting.compose(parts, at=[0, 4])
+    assert_close(recognised(both).first, recognised(whole).first)
+    assert_close(recognised(both).share, recognised(whole).share)
+
+
+def test_what_was_recognised_can_be_looked_through(
+    recollecting: ViPE, saved_vipe: ViPE, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = replace(recollecting.config.perception, things=("a dog", "a cat"))
+    monkeypatch.setattr(recollecting, "config", replace(recollecting.config, perception=named))
+    weights = recollecting.see(video())
+    found = recollecting.recognised(weights, at_least=0.0)
+    assert {sight.thing for sight in found} == {"a dog", "a cat"}
+    assert found[0].first <= found[1].first
+    with pytest.raises(AdapterError, match="nothing was recognised"):
+        saved_vipe.recognised(saved_vipe.see(video()))
+    with pytest.raises(ValueError, match="2 videos"):
+        recollecting.recognised(PerceptualWeights.batch([weights, weights]))
+
+
+def test_it_is_saved_beside_the_adapter(recollecting: ViPE, tmp_path: Path) -> None:
+    weights = recollecting.see(video())
+    weights.save(tmp_path / "adapter")
+    loaded = PerceptualWeights.load(tmp_path / "adapter")
+    assert_close(recognised(loaded).first, recognised(weights).first)
+    assert recollecting.compose([loaded], at=[3]).tokens[0].recognised is not None
+
+
+def test_it_needs_concepts(tiny_config: ViPEConfig) -> None:
+    with pytest.raises(ValueError, match="needs concepts"):
+        replace(tiny_config.perception, recollection=True, concepts=0)
+    with pytest.raises(ValueError, match="3 things but 2 concepts"):
+        replace(tiny_config.perception, concepts=2, things=("a", "b", "c"))
+
+
+def test_operations_are_counted_as_if_all_had_been_seen(recollecting: ViPE) -> None:
+    plain = replace(recollecting.config.perception, recollection=False)
+    counts = [
+        Counter(replace(recollecting.config, perception=perception)).count("vipe", 8)
+        for perception in (plain, recollecting.config.perception)
+    ]
+    assert counts[1].see > counts[0].see
+    assert counts[1].prompt == counts[0].prompt

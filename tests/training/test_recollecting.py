@@ -1,0 +1,97 @@
+"""Training with recollection: frames are recognised, what is written learns, concepts stay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+import tiny
+from vipe import ViPEConfig
+from vipe.data.clip import Clip, Sighting
+from vipe.training import loop, sources
+from vipe.training.recipe import Recipe
+from vipe.training.run import Run
+
+
+class Told(tiny.ColourClips):
+    """Colours whose source knows when and where they are seen."""
+
+    def clip(self, index: int, epoch: int = 0) -> Clip:
+        clip = super().clip(index, epoch)
+        names = dict.fromkeys(shot.key.rsplit("/", 1)[-1] for shot in clip.shots)
+        seen = tuple(Sighting(thing=name, centre=(0.5, 0.5)) for name in names)
+        return replace(clip, sightings=seen)
+
+
+@pytest.fixture
+def values(tiny_config: ViPEConfig, tmp_path: Path) -> dict[str, Any]:
+    perception = replace(tiny_config.perception, recollection=True)
+    return {
+        "name": "run",
+        "model": replace(tiny_config, perception=perception).to_dict(),
+        "cache": tmp_path,
+        "runs": tmp_path,
+        "sources": [{"clips": 5, "source": {"kind": "scenes"}}],
+        "alignment": {"gist_weight": 0.5, "words": False},
+        "optimizer": {"steps": 2},
+        "row_tokens": 150,
+    }
+
+
+@pytest.fixture
+def run(values: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    monkeypatch.setattr(sources.Scenes, "build", lambda *_, **__: Told())
+    return loop.build(Recipe.model_validate(values), tiny.Quiet())
+
+
+def test_what_is_recognised_is_what_the_model_recognises_when_it_sees(run: Run) -> None:
+    batch = run.train[0]
+    assert batch.frames is not None
+    found = run.method._recognised(batch)  # type: ignore[attr-defined]
+    assert len(found) == len(batch.tokens)
+    assert_close(found.share.sum(dim=1) >= 1 - 1e-4, torch.ones(len(found), dtype=torch.bool))
+
+
+def test_it_learns(run: Run) -> None:
+    module = run.module
+    with torch.no_grad():  # sure of what it sees, as a trained one is
+        module.perception.binding.recognise[-1].weight *= 100
+    values = loop.train_step(run, run.train[0], 0, run.gist[0])
+    assert values["frame_loss"] > 0
+    assert "gist_loss" not in values, "words are left out"
+    recollection = module.perception.recollection
+    assert all(parameter.any() for name, parameter in recollection.named_parameters()
+               if name.startswith(("seen", "kind")))  # fmt: skip
+
+
+def test_without_it_no_frame_is_looked_at(
+    values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources.Scenes, "build", lambda *_, **__: Told())
+    values["model"]["perception"]["recollection"] = False
+    run = loop.build(Recipe.model_validate(values), tiny.Quiet())
+    assert run.train[0].frames is None
+    assert "frame_loss" not in loop.train_step(run, run.train[0], 0, run.gist[0])
+
+
+def test_concepts_keep_what_they_stand_for(
+    values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources.Scenes, "build", lambda *_, **__: Told())
+    first = loop.train(Recipe.model_validate(values), tiny.Quiet())
+    before = loop.build(Recipe.model_validate(values), tiny.Quiet()).config.perception.things
+    assert before
+    fewer = Told(list(tiny.COLOURS)[3:])
+    monkeypatch.setattr(sources.Scenes, "build", lambda *_, **__: fewer)
+    on = values | {"name": "on", "start": str(first)}
+    run = loop.build(Recipe.model_validate(on), tiny.Quiet())
+    assert run.config.perception.things == before
+    assert run.method.things.names == before  # type: ignore[attr-defined]
+    fresh = loop.build(Recipe.model_validate(values | {"name": "fresh"}), tiny.Quiet())
+    assert fresh.config.perception.things != before
