@@ -77,7 +77,7 @@ def test_the_config_chooses(within: str) -> None:
     features, position, duration = tiny.patches(1, 4)
     baseline = keep_frames if within == "frames" else pool_places
     assert_close(
-        merge_clip(features, position, duration, config).features,
+        merge_clip(features, position, duration, config)[0].features,
         baseline(features, position, duration, 18).features,
     )
     features, position, duration = tiny.patches(1, 30)

@@ -35,7 +35,7 @@ def of_the_file(video: tuple[Tensor, Tensor, Tensor]) -> VisualTokens:
         return reduce_to(both, CONFIG.budget, by="place", locality=CONFIG.locality)
 
     level = [
-        merge_clip(*part(video, start), CONFIG)
+        merge_clip(*part(video, start), CONFIG)[0]
         for start in range(0, video[0].shape[1], CONFIG.frames_per_clip)
     ]
     rests: list[VisualTokens] = []  # the latest first

@@ -11,17 +11,17 @@ Dimensions: b videos, t frames, n patches of a frame, c channels, m tokens.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from vipe.clip_baselines import keep_frames, pool_places
-from vipe.recognition import Recognised
-from vipe.visual_tokens import VisualTokens, flat_rows
+from vipe.matching import in_order, reduce_to
+from vipe.noticing import Noticing, Recognise
+from vipe.visual_tokens import VisualTokens
 
 __all__ = [
     "HierarchicalMerge",
@@ -33,9 +33,6 @@ __all__ = [
     "merge_video",
     "reduce_to",
 ]
-
-Recognise = Callable[[VisualTokens, Float[Tensor, "b t"]], Recognised | None]
-"""Says what clips hold: of the `b · t` frames' own tokens, and of the seconds of each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +79,9 @@ class HierarchicalMerge:
     def __init__(
         self, config: MergeConfig, *, trace: bool = False, recognise: Recognise | None = None
     ) -> None:
-        self.config, self.trace, self.recognise = config, trace, recognise
+        self.config, self.trace = config, trace
         self._levels: list[tuple[int, VisualTokens]] = []
+        self._noticing = Noticing(recognise)
 
     def push(
         self,
@@ -98,11 +96,16 @@ class HierarchicalMerge:
             position: (second, y, x) of each patch.
             duration: Seconds of each whole video, as far as they are known.
         """
-        given = (features, position, duration, self.config)
-        self.add(merge_clip(*given, trace=self.trace, recognise=self.recognise))
+        clip, frames = merge_clip(features, position, duration, self.config, trace=self.trace)
+        if frames is not None:
+            self._noticing.push(frames, position[:, :, 0, 0])
+        self.add(clip)
 
     def add(self, tokens: VisualTokens) -> None:
         """Add what was merged already, of one part of the video, as its next clip."""
+        if tokens.recognised is not None:
+            self._noticing.add(tokens.recognised)
+            tokens = replace(tokens, recognised=None)
         node = (0, tokens)
         while self._levels and self._levels[-1][0] == node[0]:
             node = (node[0] + 1, self._join(self._levels.pop()[1], node[1]))
@@ -110,8 +113,8 @@ class HierarchicalMerge:
 
     def fork(self) -> HierarchicalMerge:
         """Return a merge of what was pushed so far, which goes on by itself; it copies nothing."""
-        other = HierarchicalMerge(self.config, trace=self.trace, recognise=self.recognise)
-        other._levels = list(self._levels)
+        other = HierarchicalMerge(self.config, trace=self.trace)
+        other._levels, other._noticing = list(self._levels), self._noticing.fork()
         return other
 
     @property
@@ -122,6 +125,8 @@ class HierarchicalMerge:
     def result(self) -> VisualTokens:
         """Return the tokens of all that was pushed, in order of time, then of place.
 
+        What was recognised is of all frames, or of none.
+
         Raises:
             ValueError: Nothing was pushed.
         """
@@ -130,7 +135,8 @@ class HierarchicalMerge:
         tokens = self._levels[-1][1]
         for _, earlier in reversed(self._levels[:-1]):
             tokens = self._join(earlier, tokens)
-        return tokens.reorder(_order(tokens.centre, by="time"))
+        tokens = tokens.reorder(in_order(tokens.centre, by="time"))
+        return replace(tokens, recognised=self._noticing.result())
 
     def _join(self, earlier: VisualTokens, later: VisualTokens) -> VisualTokens:
         joined = VisualTokens.join(earlier, later)
@@ -161,19 +167,28 @@ def merge_clip(
     config: MergeConfig,
     *,
     trace: bool = False,
-    recognise: Recognise | None = None,
-) -> VisualTokens:
+) -> tuple[VisualTokens, VisualTokens | None]:
     """Merge the patches of one clip: within each frame, then across its frames.
 
     Both steps keep the same share, so that together they keep `1 - merge_ratio` of the patches. A
-    config may say another way to as many tokens. `trace` and `recognise` are those of
-    `HierarchicalMerge`; only the hierarchical merge has frames by themselves to recognise.
+    config may say another way to as many tokens, in which frames are not merged by themselves.
+
+    Args:
+        features: Patch features.
+        position: (second, y, x) of each patch.
+        duration: Seconds of each whole video.
+        config: How much is merged away.
+        trace: As of `HierarchicalMerge`.
+
+    Returns:
+        The clip's tokens, and those of its `b · t` frames before they merged with one another; None
+        where they do not.
     """
     b, t, n, _ = features.shape
     total = max(1, min(config.budget, round((1 - config.merge_ratio) * t * n)))
     if config.within != "matching":
         plain = keep_frames if config.within == "frames" else pool_places
-        return plain(features, position, duration, total, trace=trace)
+        return plain(features, position, duration, total, trace=trace), None
     within = merge_frames(features, position, duration, config, trace=trace)
     assignment = within.assignment
     if assignment is not None:
@@ -185,9 +200,8 @@ def merge_clip(
         centre=within.centre.unflatten(0, (b, t)).flatten(1, 2),
         duration=duration,
         assignment=assignment,
-        recognised=recognise and recognise(within, position[:, :, 0, 0]),
     )
-    return reduce_to(across, total, by="place", locality=config.locality)
+    return reduce_to(across, total, by="place", locality=config.locality), within
 
 
 def merge_frames(
@@ -210,87 +224,3 @@ def merge_frames(
         assignment=torch.arange(n, device=features.device).repeat(b * t, 1) if trace else None,
     )
     return reduce_to(within, per_frame, by="time", locality=config.locality)
-
-
-def reduce_to(tokens: VisualTokens, count: int, *, by: str, locality: float = 0.0) -> VisualTokens:
-    """Merge the most similar pairs until at most `count` tokens are left.
-
-    Args:
-        tokens: No padding among them.
-        count: Tokens to be left, at least 1.
-        by: How tokens are ordered before every other one becomes a source: "time" (then place)
-            sets neighbours of a frame against one another, "place" (then time) the same place at
-            different times.
-        locality: See `MergeConfig`.
-    """
-    while tokens.count > count:
-        tokens = tokens.reorder(_order(tokens.centre, by=by))
-        tokens = _match(tokens, min(tokens.count - count, tokens.count // 2), locality)
-    return tokens
-
-
-def _match(tokens: VisualTokens, merges: int, locality: float) -> VisualTokens:
-    """Merge `merges` sources (odd places) into the target (even places) each is most like."""
-    source = _every_other(tokens, 1)
-    target = _every_other(tokens, 0)
-    with torch.no_grad():  # which pairs merge is a choice; gradients flow through what they become
-        unit = torch.nn.functional.normalize
-        similarity = unit(source.features, dim=-1) @ unit(target.features, dim=-1).transpose(1, 2)
-        if locality:
-            between = torch.cdist(source.centre[..., 1:], target.centre[..., 1:])
-            similarity = similarity - locality * between
-        best, partner = similarity.max(dim=-1)
-        ranked = best.argsort(dim=-1, descending=True, stable=True)
-        merged = ranked[:, :merges]
-        kept = ranked[:, merges:].sort(dim=-1).values
-    moved = source.take(merged)
-    into = partner.gather(1, merged)
-    size = target.size.scatter_add(1, into, moved.size)
-    left = VisualTokens.join(
-        source.take(kept),
-        VisualTokens(
-            features=_weighted(target, moved, into, "features") / size[..., None],
-            size=size,
-            centre=_weighted(target, moved, into, "centre") / size[..., None],
-            duration=tokens.duration,
-        ),
-    )
-    left = replace(left, recognised=tokens.recognised)
-    if tokens.assignment is None:
-        return left
-    goes = torch.empty_like(tokens.size, dtype=torch.long)  # where each token is now
-    targets = kept.shape[1]  # the first of them: they come after the sources that are kept
-    goes[:, 0::2] = torch.arange(targets, left.count, device=goes.device)
-    places = torch.arange(targets, device=goes.device).expand_as(kept)
-    goes[:, 1::2] = goes[:, 1::2].scatter(1, kept, places).scatter(1, merged, targets + into)
-    return replace(left, assignment=goes.gather(1, tokens.assignment))
-
-
-def _weighted(
-    target: VisualTokens, moved: VisualTokens, into: Int[Tensor, "b k"], name: str
-) -> Float[Tensor, "b m d"]:
-    """Sum an attribute over each target and what is merged into it, weighted by size."""
-    there = getattr(target, name) * target.size[..., None]
-    extra = getattr(moved, name) * moved.size[..., None]
-    rows = flat_rows(into, target.count).flatten()
-    summed = there.flatten(0, 1).index_add(0, rows, extra.flatten(0, 1))
-    return summed.unflatten(0, there.shape[:2])
-
-
-def _every_other(tokens: VisualTokens, start: int) -> VisualTokens:
-    return VisualTokens(
-        features=tokens.features[:, start::2],
-        size=tokens.size[:, start::2],
-        centre=tokens.centre[:, start::2],
-        duration=tokens.duration,
-    )
-
-
-def _order(centre: Float[Tensor, "b m 3"], *, by: str) -> Int[Tensor, "b m"]:
-    """Sort tokens by (second, y, x) or by (y, x, second), ties in the order they have."""
-    columns = {"time": (2, 1, 0), "place": (0, 2, 1)}[by]  # the least important first
-    order = torch.arange(centre.shape[1], device=centre.device).expand(centre.shape[:2])
-    for column in columns:
-        values = centre[..., column].gather(1, order)
-        order = order.gather(1, values.argsort(dim=-1, stable=True))
-    return order

@@ -26,7 +26,7 @@ class VisualTokens:
         assignment: `(b, p)`, which token each patch went into; None unless the merge was asked for
             it. It is lost where tokens are chosen or padded.
         recognised: What was recognised in the frames before they merged; None where nothing was
-            looked for.
+            looked for. It is of a whole video, and lost where tokens merge or are joined.
     """
 
     features: Float[Tensor, "b m c"]
@@ -112,20 +112,16 @@ class VisualTokens:
 
     @staticmethod
     def join(first: VisualTokens, second: VisualTokens) -> VisualTokens:
-        """Put the tokens of two parts of the same videos one after the other, the earlier first."""
+        """Put the tokens of two parts of the same videos one after the other."""
         assignment = None
         if first.assignment is not None and second.assignment is not None:
             assignment = torch.cat([first.assignment, first.count + second.assignment], dim=1)
-        recognised = None
-        if first.recognised is not None and second.recognised is not None:
-            recognised = first.recognised.join(second.recognised)
         return VisualTokens(
             features=torch.cat([first.features, second.features], dim=1),
             size=torch.cat([first.size, second.size], dim=1),
             centre=torch.cat([first.centre, second.centre], dim=1),
             duration=torch.maximum(first.duration, second.duration),
             assignment=assignment,
-            recognised=recognised,
         )
 
 
