@@ -2,19 +2,18 @@
 
 `vipe.binding` writes what parts of a video hold as far as the merged tokens tell. Of a long video
 they tell little of what was seen once. What was recognised frame by frame (`vipe.recognition`) is
-written besides, into the same associative memory, with an item for each concept that was seen:
+written besides, into the same associative memory:
 
-- its key, with when it was seen first and last, and how often, as value: "is there a dog?",
-  "when does the dog appear?", "how many times?";
-- a key of what kind of thing it is and when it was seen, with the thing itself as value: "what
-  animal is in the video?", "which animal comes first?". This key is a linear map of what is said of
-  the concept, its name in the language model's own embeddings, so that what is alike is asked for
-  alike, and holds for concepts that no question was about.
+- for each concept that was seen its key, with when it was seen first and last, and how often, as
+  value: "is there a dog?", "when does the dog appear?", "how many times?";
+- for each of some *kinds* of questions ("what animal …?", "which animal comes first?") a key, with
+  what answers it as value. A kind attends to the concepts that were seen: by what they are called
+  in the language model's own embeddings, so that what is alike is asked for alike, by how surely,
+  when and how often they were seen; or to none. Of hundreds of concepts so comes one answer, where
+  a sum over all of them would drown it.
 
-Both are zero at the start. B is a sum over the items.
-
-Dimensions: b videos, k concepts, n of them that were seen, s slots, r rank, o output features of a
-target, f features of when and how often, e those of what a concept is said by, j of `_SPANS`.
+Dimensions: b videos, k concepts, n of them that were seen, q kinds, s slots, r rank, o output
+features of a target, f features of when and how often, e those of what a concept is said by.
 """
 
 from __future__ import annotations
@@ -24,17 +23,25 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from vipe.binding import Binding
 from vipe.clock import FEATURES, time_features
 from vipe.recognition import Recognised
 
+KINDS = 48
+"""q, at most as many as are learned."""
+SEEN = 4
+"""What a kind asks of a concept beside what it is: how surely, when first, when last, how often."""
+
 _LEAST = 0.05
 """Share of a frame below which nothing was seen."""
+_SURE = 4.0
+"""Log-odds beyond which nothing is surer."""
 _COUNTS = 5
 """Numbers of times that are told apart; the last is so many or more."""
-_SPANS = 3
-"""What a key of a kind is made for: whenever it was seen, how late first, and how late last."""
+_CROWD = 16.0
+"""Concepts of which keys together are as large as they are alone: of more, each counts less."""
 
 
 class Recollection(nn.Module):
@@ -58,64 +65,81 @@ class Recollection(nn.Module):
         self.when = nn.ParameterDict(
             {kind: nn.Parameter(torch.zeros(features, size)) for kind, size in sizes.items()}
         )
-        self.kind = nn.Parameter(torch.zeros(sizes[self.named], _SPANS * slots * rank))
+        # What each kind asks for, how it weighs how that was seen, and when it asks for nothing.
+        self.asks = nn.Parameter(torch.randn(KINDS, sizes[self.named]))
+        self.weighs = nn.Parameter(torch.tensor([1.0] + [0.0] * (SEEN - 1)).repeat(KINDS, 1))
+        self.none = nn.Parameter(torch.zeros(KINDS))
+        self.key = nn.Parameter(torch.zeros(KINDS, slots, rank))
 
     def forward(
         self, recognised: Recognised, length: Float[Tensor, " b"], binding: Binding
     ) -> dict[int, Float[Tensor, "b o r"]]:
         """Return what to add to B, by slot."""
-        slots, rank = binding.concept.shape[1:]
-        which, held = self._held(recognised)
+        which, odds, there = self._seen(recognised)
         first, last, times = (
             part.gather(1, which) for part in (recognised.first, recognised.last, recognised.times)
         )
         whole = length[:, None].clamp_min(1e-3)
-        spans = torch.stack([torch.ones_like(first), first / whole, last / whole], dim=-1)
-        counts = times.long().clamp(1, _COUNTS) - 1
-        about = torch.cat(
-            [
-                time_features(first, whole),
-                time_features(last, whole),
-                spans[..., 1:],
-                torch.nn.functional.one_hot(counts, _COUNTS).to(spans),
-            ],
-            dim=-1,
-        )
-        keys = held[..., None, None] * binding.concept[which]
-        kinds = self._kinds(binding, which).unflatten(-1, (_SPANS, slots, rank))
-        kinds = torch.einsum("bn,bnj,bnjsr->bnsr", held, spans.to(kinds), kinds)
+        shares = torch.stack([first / whole, last / whole], dim=-1)
+        counts = F.one_hot(times.long().clamp(1, _COUNTS) - 1, _COUNTS).to(shares)
+        about = [time_features(first, whole), time_features(last, whole), shares, counts]
+        slope, offset = self.sure
+        held = torch.sigmoid(slope * odds + offset) * there
+        held = held * (1 + held.sum(dim=1, keepdim=True) / _CROWD).rsqrt()
+        keys = held[..., None, None] * (binding.concept[which] - _mean(binding.concept))
+        asked = torch.cat([odds[..., None], shares, times.log()[..., None]], dim=-1)
+        attention = self._attention(which, asked, there, binding)
         # Slots differ in how large their codes are.
-        kinds = kinds * binding.concept.detach().square().mean(dim=0).sqrt()
+        kinds = self.key * binding.concept.detach().square().mean(dim=0).sqrt()
         found: dict[int, Tensor] = {}
         for kind, places in binding.places.items():
-            values = self.seen[kind] + about @ self.when[kind]
-            said = binding.said[kind][which]
+            values = self.seen[kind] + torch.cat(about, dim=-1) @ self.when[kind]
+            answers = attention @ binding.said[kind][which]
             part = torch.einsum("bnsr,bno->bsor", keys[:, :, places], values)
-            part = part + torch.einsum("bnsr,bno->bsor", kinds[:, :, places], said)
+            part = part + torch.einsum("qsr,bqo->bsor", kinds[:, places], answers)
             found |= dict(zip(places, part.unbind(1), strict=True))
         return found
 
-    def _held(self, recognised: Recognised) -> tuple[Int[Tensor, "b n"], Float[Tensor, "b n"]]:
-        """Which concepts were seen in any video of the batch, and how much each counts."""
+    def _seen(
+        self, recognised: Recognised
+    ) -> tuple[Int[Tensor, "b n"], Float[Tensor, "b n"], Float[Tensor, "b n"]]:
+        """Which concepts were seen in any video of the batch, how surely, and whether in this."""
         share = recognised.share.float().clone()
         share[:, -1] = 0  # the concept of nothing
         count = share.shape[1]
         if not share.is_meta:  # where there are no numbers, all might have been seen
             count = int((share > _LEAST).sum(dim=1).amax().clamp_min(1))
         share, which = share.topk(count, dim=1)
-        slope, offset = self.sure
-        odds = torch.logit(share.clamp(1e-4, 1 - 1e-4))
-        return which, torch.sigmoid(slope * odds + offset) * (share > _LEAST)
+        odds = torch.logit(share.clamp(1e-4, 1 - 1e-4)).clamp(-_SURE, _SURE)
+        return which, odds, (share > _LEAST).to(odds)
 
-    def _kinds(self, binding: Binding, which: Int[Tensor, "b n"]) -> Float[Tensor, "b n x"]:
-        """Keys of the kind of each concept, `(j, s, r)` flattened; of all at once where cheaper."""
-        said = binding.said[self.named].detach()
-        if which.numel() < len(said):
-            return said[which] @ self.kind
-        return (said @ self.kind)[which]
+    def _attention(
+        self,
+        which: Int[Tensor, "b n"],
+        asked: Float[Tensor, "b n a"],
+        there: Float[Tensor, "b n"],
+        binding: Binding,
+    ) -> Float[Tensor, "b q n"]:
+        """How much of what was seen answers each kind; what is left of 1 goes to nothing."""
+        names = binding.said[self.named].detach()
+        alike = (names - _mean(names)) @ self.asks.T
+        scores = alike[which].transpose(1, 2) + torch.einsum("bna,qa->bqn", asked, self.weighs)
+        scores = scores.float() + there.log()[:, None]
+        none = self.none.float()[None, :, None].expand(len(scores), -1, 1)
+        return torch.cat([scores, none], dim=-1).softmax(dim=-1)[..., :-1]
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
         """A model folder of before has none of it."""
         for name, parameter in self.named_parameters():
             state.setdefault(prefix + name, parameter.detach().clone())
         super()._load_from_state_dict(state, prefix, *rest)
+
+
+def _mean(of_concepts: Float[Tensor, "k ..."]) -> Float[Tensor, ...]:
+    """The mean over concepts that stand for something: what is alike for all of them.
+
+    Of hundreds of concepts that were seen it would be all that is left.
+    """
+    used = of_concepts.detach()
+    some = used.flatten(1).abs().amax(dim=1) > 0
+    return used[some].mean(dim=0) if not used.is_meta and some.any() else used.mean(dim=0)

@@ -40,14 +40,18 @@ def test_matrices_decay_and_nothing_else() -> None:
 
 def test_parts_have_learning_rates_of_their_own() -> None:
     module = Heads()
-    config = Optimizer(steps=1, heads=3.0, shared=10.0, static=8.0, factor=0.25)
+    config = Optimizer(steps=1, heads=3.0, shared=10.0, static=8.0, factor=0.25, recollection=6.0)
     optimizer = make_optimizer(module, config)
     set_learning_rate(optimizer, 0.5)
     rates = {id(p): g["lr"] for g in optimizer.param_groups for p in g["params"]}
+    binding = ("tag", "part", "concept", "said")
+    expected = {
+        1.5: ("mix", "heads_B.", "shift.", *(f"binding.{name}" for name in binding)),
+        5.0: ("binding.shared_tag", "binding.across"),
+        4.0: ("static_lora.",),
+        3.0: ("recollection.",),
+        0.125: ("static.",),
+    }
     for name, parameter in module.named_parameters():
-        heads = name.startswith(("mix", "heads_B.", "shift.", "binding.tag", "binding.part"))
-        heads = heads or name.startswith(("binding.concept", "binding.said"))
-        shared = name.startswith(("binding.shared_tag", "binding.across", "recollection."))
-        static, factor = name.startswith("static_lora."), name.startswith("static.")
-        expected = 1.5 if heads else 5.0 if shared else 4.0 if static else 0.125 if factor else 0.5
-        assert rates[id(parameter)] == expected, name
+        own = [rate for rate, names in expected.items() if name.startswith(names)]
+        assert rates[id(parameter)] == (own[0] if own else 0.5), name

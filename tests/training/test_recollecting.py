@@ -67,7 +67,7 @@ def test_it_learns(run: Run) -> None:
     assert "gist_loss" not in values, "words are left out"
     recollection = module.perception.recollection
     assert all(parameter.any() for name, parameter in recollection.named_parameters()
-               if name.startswith(("seen", "kind")))  # fmt: skip
+               if name.startswith(("seen", "key")))  # fmt: skip
 
 
 def test_without_it_no_frame_is_looked_at(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vipe.allocator import keep_freed_memory
 from vipe.errors import RecipeError
@@ -17,6 +17,7 @@ from vipe.training.calibration import calibrate
 from vipe.training.checkpoint import load_checkpoint, save_checkpoint
 from vipe.training.held_out import evaluate
 from vipe.training.keys import start_of_concepts
+from vipe.training.kinds import start_of_kinds
 from vipe.training.log import RunLog
 from vipe.training.methods import WritesWeights
 from vipe.training.optimizer import learning_rate, set_learning_rate, tuned_warmup
@@ -98,18 +99,31 @@ def train(recipe: Recipe, observer: Observer) -> Path:
 
 @torch.no_grad()
 def _start_binding(run: Run) -> None:
-    """Let keys and values start from what the language model asks and says, and tags apart."""
+    """Let keys and values start from what the language model asks and says, and tags apart.
+
+    Kinds of questions start so wherever they are new to the model.
+    """
     method = run.method
-    if not run.recipe.alignment.keys or not isinstance(method, WritesWeights):
+    if not isinstance(method, WritesWeights) or not method.things.names:
         return
     perception = run.module.perception
-    if perception.binding is None or not method.things.names:
+    if perception.binding is None:
         return
+    found: dict[str, Tensor] = {}
+    tokenizer, names = run.train.packer.tokenizer, method.things.names
     with run.processes.gathered():
-        found = start_of_tags(perception) | start_of_concepts(
-            perception, run.language, run.train.packer.tokenizer, method.things.names
-        )
-    own = {name: perception.get_parameter(name) for name in found}
+        if run.recipe.alignment.keys:
+            found |= start_of_tags(perception)
+            found |= start_of_concepts(perception, run.language, tokenizer, names)
+    _put(run, found)
+    with run.processes.gathered():
+        new = perception.recollection is not None and not perception.recollection.key.any()
+        found = start_of_kinds(perception, run.language, tokenizer, names) if new else {}
+    _put(run, found)
+
+
+def _put(run: Run, found: dict[str, Tensor]) -> None:
+    own = {name: run.module.perception.get_parameter(name) for name in found}
     for name, value in module_parts(found, own).items():
         own[name].copy_(value)
 

@@ -12,7 +12,7 @@ from vipe.training.recipe import Optimizer, Recipe
 from vipe.training.tuning import Frozen, Tuning
 
 _HEADS = ("heads_A", "heads_B", "shift", "mix", "lora", "tag", "part", "concept", "said")
-_SHARED = ("shared_tag", "across", "second", "recollection")
+_SHARED = ("shared_tag", "across", "second")
 _MEMORY = ("binding", "recollection")
 _STARTS = ("slots", "mix", "parts")
 _LANGUAGE = ("language", "language_lora")
@@ -43,6 +43,8 @@ def make_optimizer(
         if tuned and not isinstance(tuning, Frozen):
             decay = tuning.weight_decay if decays else 0.0
             multiple = tuning.learning_rate / config.learning_rate
+        elif "recollection" in parts:
+            multiple = config.recollection
         elif any(part in _HEADS for part in parts):
             multiple = config.heads
         elif any(part in _SHARED for part in parts):

@@ -42,6 +42,7 @@ class Optimizer(Part):
         shared: The same of what a binding writes through all layers alike: a small step of it in
             each layer is a large one of the model.
         static: The same of the static LoRA.
+        recollection: The same of the recollection.
         factor: The same of the factor that all videos share: were it to change quickly, the keys of
             a binding would no longer match what it reads.
     """
@@ -51,6 +52,7 @@ class Optimizer(Part):
     heads: float = Field(default=1.0, gt=0)
     shared: float = Field(default=1.0, gt=0)
     static: float = Field(default=1.0, gt=0)
+    recollection: float = Field(default=1.0, gt=0)
     factor: float = Field(default=1.0, gt=0)
     warmup: int = Field(default=50, ge=0)
     final: float = Field(default=0.02, ge=0)
