@@ -134,8 +134,7 @@ def test_videos_of_a_batch_do_not_mix() -> None:
 
 @pytest.fixture(scope="module")
 def recollecting(tiny_config: ViPEConfig) -> ViPE:
-    perception = replace(tiny_config.perception, recollection=True)
-    model = tiny_backbones.model(replace(tiny_config, perception=perception))
+    model = tiny_backbones.model(tiny_config)
     torch.manual_seed(0)
     recollection = model.video_to_weights.perception.recollection
     assert recollection is not None
@@ -158,14 +157,22 @@ def recognised(weights: PerceptualWeights) -> Recognised:
     return found
 
 
+@pytest.fixture(scope="module")
+def before(tiny_config: ViPEConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a model without recollection."""
+    perception = replace(tiny_config.perception, recollection=False)
+    model = tiny_backbones.model(replace(tiny_config, perception=perception))
+    folder = tmp_path_factory.mktemp("before") / "model"
+    model.save_pretrained(folder)
+    return folder
+
+
 def test_a_model_of_before_loads_and_gives_what_it_gave(
-    tiny_config: ViPEConfig, saved_vipe: ViPE, model_folder: Path
+    tiny_config: ViPEConfig, before: Path
 ) -> None:
-    perception = replace(tiny_config.perception, recollection=True)
-    config = replace(tiny_config, perception=perception)
-    model = tiny_backbones.model(config)
-    load_weights(model_folder, config, model.video_to_weights)
-    found, expected = (m.see(video()) for m in (model, saved_vipe))
+    model = tiny_backbones.model(tiny_config)
+    load_weights(before, tiny_config, model.video_to_weights)
+    found, expected = (m.see(video()) for m in (model, ViPE.from_pretrained(before)))
     assert recognised(found).share.any()
     assert expected.tokens[0].recognised is None
     for target in expected.targets:
@@ -203,7 +210,7 @@ def test_a_stream_and_segments_recognise_what_the_whole_does(recollecting: ViPE)
 
 
 def test_what_was_recognised_can_be_looked_through(
-    recollecting: ViPE, saved_vipe: ViPE, monkeypatch: pytest.MonkeyPatch
+    recollecting: ViPE, before: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     named = replace(recollecting.config.perception, things=("a dog", "a cat"))
     monkeypatch.setattr(recollecting, "config", replace(recollecting.config, perception=named))
@@ -211,8 +218,9 @@ def test_what_was_recognised_can_be_looked_through(
     found = recollecting.recognised(weights, at_least=0.0)
     assert {sight.thing for sight in found} == {"a dog", "a cat"}
     assert found[0].first <= found[1].first
+    plain = ViPE.from_pretrained(before)
     with pytest.raises(AdapterError, match="nothing was recognised"):
-        saved_vipe.recognised(saved_vipe.see(video()))
+        plain.recognised(plain.see(video()))
     with pytest.raises(ValueError, match="2 videos"):
         recollecting.recognised(PerceptualWeights.batch([weights, weights]))
 

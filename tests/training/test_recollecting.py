@@ -31,10 +31,9 @@ class Told(tiny.ColourClips):
 
 @pytest.fixture
 def values(tiny_config: ViPEConfig, tmp_path: Path) -> dict[str, Any]:
-    perception = replace(tiny_config.perception, recollection=True)
     return {
         "name": "run",
-        "model": replace(tiny_config, perception=perception).to_dict(),
+        "model": tiny_config.to_dict(),
         "cache": tmp_path,
         "runs": tmp_path,
         "sources": [{"clips": 5, "source": {"kind": "scenes"}}],
