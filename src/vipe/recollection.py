@@ -41,7 +41,7 @@ _SURE = 4.0
 _COUNTS = 5
 """Numbers of times that are told apart; the last is so many or more."""
 _CROWD = 16.0
-"""Concepts of which keys together are as large as they are alone: of more, each counts less."""
+"""Concepts among which each still counts half: of hundreds, all keys together stay small."""
 
 
 class Recollection(nn.Module):
@@ -85,7 +85,7 @@ class Recollection(nn.Module):
         about = [time_features(first, whole), time_features(last, whole), shares, counts]
         slope, offset = self.sure
         held = torch.sigmoid(slope * odds + offset) * there
-        held = held * (1 + held.sum(dim=1, keepdim=True) / _CROWD).rsqrt()
+        held = held / (1 + held.sum(dim=1, keepdim=True) / _CROWD)
         keys = held[..., None, None] * (binding.concept[which] - _mean(binding.concept))
         asked = torch.cat([odds[..., None], shares, times.log()[..., None]], dim=-1)
         attention = self._attention(which, asked, there, binding)

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch.testing import assert_close
 
 import tiny
 from vipe import ViPEConfig
 from vipe.data.clip import Clip, Sighting
+from vipe.errors import RecipeError
 from vipe.training import loop, sources
 from vipe.training.recipe import Recipe
 from vipe.training.run import Run
@@ -94,3 +96,19 @@ def test_concepts_keep_what_they_stand_for(
     assert run.method.things.names == before  # type: ignore[attr-defined]
     fresh = loop.build(Recipe.model_validate(values | {"name": "fresh"}), tiny.Quiet())
     assert fresh.config.perception.things != before
+
+
+def test_one_part_learns_and_all_else_stays(
+    values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources.Scenes, "build", lambda *_, **__: Told())
+    start = loop.train(Recipe.model_validate(values), tiny.Quiet())
+    part = "perception.heads_B"
+    on = values | {"name": "on", "start": str(start), "only": [part], "alignment": {}}
+    after = load_file(loop.train(Recipe.model_validate(on), tiny.Quiet()) / "model.safetensors")
+    before = load_file(start / "model.safetensors")
+    changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    assert changed
+    assert all(name.startswith(f"{part}.") for name in changed), "the norms' statistics stay too"
+    with pytest.raises(RecipeError, match="only: the model has no perceptions"):
+        loop.build(Recipe.model_validate(on | {"only": ["perceptions"]}), tiny.Quiet())

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from platformdirs import user_cache_path
+from torch import nn
 
 from vipe.backbones import load_language_model
 from vipe.config import ViPEConfig
 from vipe.data.clip import ClipSource
 from vipe.data.records import RecordSource
 from vipe.encoders import Encoder
-from vipe.errors import ViPEError
+from vipe.errors import RecipeError, ViPEError
 from vipe.gist import parts_of
 from vipe.model_files import load_weights, own_language_model, read_any_config, resolve_folder
 from vipe.tokens import VideoToTokens
@@ -86,6 +87,7 @@ def build(recipe: Recipe, observer: Observer) -> Run:
     phases = _phases(recipe, processes.batches)
     train_batches = batches(sources, phases, rows)
     method = _method(recipe, config, model, encoder.channels, train_batches)
+    _learn_only(method.module, recipe)
     processes.place(method)
     if isinstance(method, WritesWeights) and method.module.perception.binding is not None:
         named = replace(config.perception, things=method.things.names)
@@ -202,6 +204,16 @@ def _method(
         seen = [sightings for _, some in counted for sightings in some]
         things = Things.count(seen, concepts=concepts, parts=parts)
     return WritesWeights(module, readers, language(), recipe.alignment, things, recipe.tuned_after)
+
+
+def _learn_only(module: nn.Module, recipe: Recipe) -> None:
+    """Let parts of what becomes the model learn, and all else stay."""
+    for part in recipe.only:
+        if not any(f"{name}.".startswith(f"{part}.") for name, _ in module.named_parameters()):
+            raise RecipeError(f"only: the model has no {part}")
+    for name, parameter in module.named_parameters():
+        learns = any(f"{name}.".startswith(f"{part}.") for part in recipe.only)
+        parameter.requires_grad_(learns or not recipe.only)
 
 
 def _phases(recipe: Recipe, each: int) -> list[Phase]:

@@ -24,14 +24,33 @@ _BATCHES = 8
 @torch.no_grad()
 def calibrate(run: Run, steps: int) -> None:
     """Compute the statistics of the norms over the last batches of so many steps."""
-    norms = [module for module in run.module.modules() if isinstance(module, nn.BatchNorm1d)]
+    norms = [norm for norm in norms_of(run.module) if learns(norm)]
+    if not norms:
+        return
     usual = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # the mean over all batches that follow
-    run.module.train()
+    set_to_train(run.module)
     last = steps * run.processes.batches
     for place in range(max(0, last - _BATCHES), last):
         run.method.normalise(run.train[place].tokens, steps)
     for norm, momentum in zip(norms, usual, strict=True):
         norm.momentum = momentum
+
+
+def norms_of(module: nn.Module) -> list[nn.BatchNorm1d]:
+    """Return the norms that keep statistics over videos."""
+    return [part for part in module.modules() if isinstance(part, nn.BatchNorm1d)]
+
+
+def learns(norm: nn.BatchNorm1d) -> bool:
+    """Whether a norm is of a part that is trained."""
+    return bool(norm.weight.requires_grad)
+
+
+def set_to_train(module: nn.Module) -> None:
+    """Set a module to training, but the norms of parts that stay as they are."""
+    module.train()
+    for norm in norms_of(module):
+        norm.train(learns(norm))

@@ -13,7 +13,7 @@ from vipe.allocator import keep_freed_memory
 from vipe.errors import RecipeError
 from vipe.training.batches import Batch
 from vipe.training.building import build
-from vipe.training.calibration import calibrate
+from vipe.training.calibration import calibrate, set_to_train
 from vipe.training.checkpoint import load_checkpoint, save_checkpoint
 from vipe.training.held_out import evaluate
 from vipe.training.keys import start_of_concepts
@@ -159,7 +159,7 @@ def train_step(
         )
     rate = learning_rate(step, run.recipe)
     set_learning_rate(run.optimizer, rate, tuned_warmup(step, run.recipe))
-    run.module.train()
+    set_to_train(run.module)
     with run.processes.micro_batch(run.model, last=last):
         loss, values = run.model(batch, step, beside)
         run.processes.backward(loss)

@@ -131,6 +131,8 @@ class Recipe(Part):
             as the model has them; all else starts afresh. A mapping says what they are called in
             the model: {injection: projector.injection} for a twin. Everything by default, which
             then has to fit.
+        only: Which parts learn ("perception.recollection"); all others stay as `start` has them.
+            All do unless given.
         data: Folder below which sources lie; relative to where the command runs.
         cache: Where the encoder's features are kept; None for the user's cache.
         runs: Where the run's folder is made.
@@ -157,6 +159,7 @@ class Recipe(Part):
     model: dict[str, Any] = Field(default_factory=dict)
     start: str | None = None
     start_only: dict[str, str] = Field(default_factory=dict)
+    only: tuple[str, ...] = ()
     data: Path = Path("data")
     cache: Path | None = None
     runs: Path = Path("runs")
