@@ -55,7 +55,7 @@ def look(model: ViPE, length: int, seeds: list[int]) -> dict[str, Any]:
     best, late, there, absent = [], [], [], []
     for seed in seeds:
         video = sample_long(seed, length)
-        seen = model.see(pieces(video, model.encoder.image_size))
+        seen = model.see(pieces(video, model.encoder.image_size), recognise=True)
         found = {sight.thing: sight for sight in model.recognised(seen, at_least=0.0)}
         needle = pictures()[video.events[0].actors[0].name]
         own = [p.phrase for p in table.values() if confusable(p, needle)]

@@ -142,7 +142,7 @@ def config(language_model: Path, encoder: Path) -> ViPEConfig:
         ),
         merging=MergeConfig(frames_per_clip=4, budget=12),
         injection=InjectionConfig(width=32, heads=2, depth=1),
-        perception=PerceptionConfig(width=32, heads=2, depth=1, rank=2, recollection=True),
+        perception=PerceptionConfig(width=32, heads=2, depth=1, rank=2),
         frames=6,
     )
 

@@ -29,7 +29,7 @@ from vipe.encoders import Encoder
 from vipe.errors import AdapterError
 from vipe.frames import Frames, Sampling
 from vipe.generation import Decoding, TextStream, generate, iterate
-from vipe.merging import HierarchicalMerge, MergeConfig
+from vipe.merging import HierarchicalMerge, MergeConfig, Recognise
 from vipe.pieces import Video
 from vipe.recognition import Sight, sights
 from vipe.scoring import log_likelihoods
@@ -184,6 +184,7 @@ class ViPE:
         *,
         frames: int | Sampling | None = None,
         merge_ratio: float | None = None,
+        recognise: bool = False,
         seconds: dict[str, float] | None = None,
         witness: Witness | None = None,
     ) -> PerceptualWeights:
@@ -194,12 +195,15 @@ class ViPE:
             frames: How many to sample evenly, or another sampling; the config's number unless
                 given. Of no effect on frames that are already decoded.
             merge_ratio: Share of tokens merged away; the config's unless given.
+            recognise: Whether frames are also looked at one by one, for `recognised`; a model that
+                recollects always does.
             seconds: Is filled with the time spent in "decode", "encode" and "see".
             witness: Is told how it goes on.
 
         Raises:
             VideoError: It cannot be read.
-            ValueError: `merge_ratio` is not at least 0 and below 1.
+            ValueError: `merge_ratio` is not at least 0 and below 1, or frames are to be recognised
+                by a model without concepts.
         """
         config = self._merging(merge_ratio)
         watch = Watch(
@@ -209,8 +213,10 @@ class ViPE:
             clip=config.frames_per_clip,
             spent=seconds,
         )
-        recognise, encoded = self.video_to_weights.recognise, 0
-        merge = HierarchicalMerge(config, trace=witness is not None, recognise=recognise)
+        merge = HierarchicalMerge(
+            config, trace=witness is not None, recognise=self._recognise(recognise)
+        )
+        encoded = 0
         for clip in watch:
             merge.push(*clip.as_batch())
             if witness is not None:
@@ -230,6 +236,7 @@ class ViPE:
         every: int | float = 10.0,
         frames: int | Sampling | None = None,
         merge_ratio: float | None = None,
+        recognise: bool = False,
         until: int | float | None = None,
         seconds: dict[str, float] | None = None,
     ) -> Iterator[PerceptualWeights]:
@@ -250,14 +257,15 @@ class ViPE:
             frames: Two a second of a file, and all of decoded frames, unless given. A live video
                 has to be sampled by `Rate` or `EveryFrame`, of effect also on frames in pieces.
             merge_ratio: Share of tokens merged away; the config's unless given.
+            recognise: As of `see`.
             until: The second of the video at which to end; its end unless given.
             seconds: Is filled with the time spent in "decode", "encode" and "see".
 
         Raises:
             VideoError: It cannot be read and nothing was seen of it; or it is live and the sampling
                 needs its length.
-            ValueError: `every` or `until` is not above 0, or `merge_ratio` not at least 0 and
-                below 1.
+            ValueError: `every` or `until` is not above 0, `merge_ratio` not at least 0 and below 1,
+                or frames are to be recognised by a model without concepts.
         """
         if not 0 < every < math.inf:
             raise ValueError(f"every must be above 0 seconds, got {every}")
@@ -273,9 +281,10 @@ class ViPE:
             spent=seconds,
         )
 
+        looks = self._recognise(recognise)
+
         def weights() -> Iterator[PerceptualWeights]:
-            recognise = self.video_to_weights.recognise
-            with closing(see_parts(watch, config, float(every), recognise)) as parts:
+            with closing(see_parts(watch, config, float(every), looks)) as parts:
                 for part in parts:
                     with watch.timed("see"):
                         seen = self.video_to_weights.write(part.tokens)
@@ -323,7 +332,7 @@ class ViPE:
         A by-product of seeing, of the things that the model was trained to name; answers know more.
 
         Args:
-            seen: What `see` returned, or a loaded adapter that keeps it.
+            seen: What `see` with `recognise` returned, or a loaded adapter that keeps it.
             at_least: The share of a frame that a thing must have had, within 0 and 1.
 
         Raises:
@@ -426,6 +435,12 @@ class ViPE:
                 generate(self.language_model, self.tokenizer, [prompt], decoding, streamer=streamer)
 
         return iterate(run)
+
+    def _recognise(self, asked: bool) -> Recognise | None:
+        perception = self.video_to_weights.perception
+        if asked and perception.binding is None:
+            raise ValueError("a model without concepts recognises nothing")
+        return self.video_to_weights.recognise if asked or perception.recollects else None
 
     def _merging(self, merge_ratio: float | None) -> MergeConfig:
         config = self.config.merging

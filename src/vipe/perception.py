@@ -234,12 +234,12 @@ class Perception(nn.Module):
                 decided = self.heads_B[kind](chosen).unflatten(-1, (-1, rank)).unbind(1)
                 B |= dict(zip([names[i] for i in slots], decided, strict=True))
         if self.binding is not None:
-            added = [self.binding(gists, times)]
+            for place, bound in self.binding(gists, times).items():
+                B[names[place]] = B[names[place]] + bound
             if self.recollection is not None and recognised is not None and length is not None:
-                added.append(self.recollection(recognised, length, self.binding))
-            for found in added:
-                for place, part in found.items():
-                    B[names[place]] = B[names[place]] + part
+                trust = self.recollection.trust(recognised)[:, None, None]
+                for place, part in self.recollection(recognised, length, self.binding).items():
+                    B[names[place]] = trust * B[names[place]] + part
         static = {target: self.static[target.replace(".", "-")] for target in names if self.static}
         for name, shifted in (("A", A), ("B", B)):
             for target in shifted:

@@ -2,18 +2,16 @@
 
 `vipe.binding` writes what parts of a video hold as far as the merged tokens tell. Of a long video
 they tell little of what was seen once. What was recognised frame by frame (`vipe.recognition`) is
-written besides, into the same associative memory:
+written besides, into the same associative memory: for each of some *kinds* of questions ("what
+animal …?") a key, with what answers it as value. A kind attends to the concepts that were seen: by
+what they are called in the language model's own embeddings, so that what is alike is asked for
+alike, by how surely, when and how often they were seen; or to none. Of hundreds of concepts so
+comes one answer, where a sum over all of them would drown it (docs/decisions/0010).
 
-- for each concept that was seen its key, with when it was seen first and last, and how often, as
-  value: "is there a dog?", "when does the dog appear?", "how many times?";
-- for each of some *kinds* of questions ("what animal …?", "which animal comes first?") a key, with
-  what answers it as value. A kind attends to the concepts that were seen: by what they are called
-  in the language model's own embeddings, so that what is alike is asked for alike, by how surely,
-  when and how often they were seen; or to none. Of hundreds of concepts so comes one answer, where
-  a sum over all of them would drown it.
+Where much was seen, what the merged tokens tell counts less: they are of no one thing then.
 
 Dimensions: b videos, k concepts, n of them that were seen, q kinds, s slots, r rank, o output
-features of a target, f features of when and how often, e those of what a concept is said by.
+features of a target, e features of what a concept is said by, a of how it was seen (`SEEN`).
 """
 
 from __future__ import annotations
@@ -26,50 +24,43 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vipe.binding import Binding
-from vipe.clock import FEATURES, time_features
 from vipe.recognition import Recognised
 
 KINDS = 48
 """q, at most as many as are learned."""
 SEEN = 4
-"""What a kind asks of a concept beside what it is: how surely, when first, when last, how often."""
+"""a: what a kind asks beside what a thing is: how surely, when first, when last, how often."""
 
 _LEAST = 0.05
 """Share of a frame below which nothing was seen."""
 _SURE = 4.0
 """Log-odds beyond which nothing is surer."""
-_COUNTS = 5
-"""Numbers of times that are told apart; the last is so many or more."""
-_CROWD = 16.0
-"""Concepts among which each still counts half: of hundreds, all keys together stay small."""
+_FEW = 8.0
+"""Concepts up to which merged tokens tell of all that was seen."""
+_QUIETER = -0.7
+"""How much less they count with each doubling beyond, before softplus."""
 
 
 class Recollection(nn.Module):
     """Recognised → what B holds of it, slot by slot; exactly zero at initialisation.
 
+    What was recognised is taken as it is: nothing here teaches to recognise.
+
     Args:
-        binding: Of the same perception, whose keys and values of concepts it uses.
+        binding: Of the same perception, whose values of concepts it uses.
     """
 
     def __init__(self, binding: Binding) -> None:
         super().__init__()
         sizes = {kind: said.shape[1] for kind, said in binding.said.items()}
-        features = 2 * FEATURES + 2 + _COUNTS
         self.named = max(sizes, key=lambda kind: (sizes[kind], kind))
         slots, rank = binding.concept.shape[1:]
-        # How surely a concept has to be seen to count: the slope and the offset of its log-odds.
-        self.sure = nn.Parameter(torch.tensor([2.0, 0.0]))
-        self.seen = nn.ParameterDict(
-            {kind: nn.Parameter(torch.zeros(size)) for kind, size in sizes.items()}
-        )
-        self.when = nn.ParameterDict(
-            {kind: nn.Parameter(torch.zeros(features, size)) for kind, size in sizes.items()}
-        )
         # What each kind asks for, how it weighs how that was seen, and when it asks for nothing.
         self.asks = nn.Parameter(torch.randn(KINDS, sizes[self.named]))
         self.weighs = nn.Parameter(torch.tensor([1.0] + [0.0] * (SEEN - 1)).repeat(KINDS, 1))
         self.none = nn.Parameter(torch.zeros(KINDS))
         self.key = nn.Parameter(torch.zeros(KINDS, slots, rank))
+        self.quieter = nn.Parameter(torch.tensor([_QUIETER]))
 
     def forward(
         self, recognised: Recognised, length: Float[Tensor, " b"], binding: Binding
@@ -80,25 +71,23 @@ class Recollection(nn.Module):
             part.gather(1, which) for part in (recognised.first, recognised.last, recognised.times)
         )
         whole = length[:, None].clamp_min(1e-3)
-        shares = torch.stack([first / whole, last / whole], dim=-1)
-        counts = F.one_hot(times.long().clamp(1, _COUNTS) - 1, _COUNTS).to(shares)
-        about = [time_features(first, whole), time_features(last, whole), shares, counts]
-        slope, offset = self.sure
-        held = torch.sigmoid(slope * odds + offset) * there
-        held = held / (1 + held.sum(dim=1, keepdim=True) / _CROWD)
-        keys = held[..., None, None] * (binding.concept[which] - _mean(binding.concept))
-        asked = torch.cat([odds[..., None], shares, times.log()[..., None]], dim=-1)
+        asked = torch.stack([odds, first / whole, last / whole, times.clamp_min(1).log()], dim=-1)
         attention = self._attention(which, asked, there, binding)
-        # Slots differ in how large their codes are.
-        kinds = self.key * binding.concept.detach().square().mean(dim=0).sqrt()
         found: dict[int, Tensor] = {}
         for kind, places in binding.places.items():
-            values = self.seen[kind] + torch.cat(about, dim=-1) @ self.when[kind]
             answers = attention @ binding.said[kind][which]
-            part = torch.einsum("bnsr,bno->bsor", keys[:, :, places], values)
-            part = part + torch.einsum("qsr,bqo->bsor", kinds[:, places], answers)
+            part = torch.einsum("qsr,bqo->bsor", self.key[:, places], answers)
             found |= dict(zip(places, part.unbind(1), strict=True))
         return found
+
+    def trust(self, recognised: Recognised) -> Float[Tensor, " b"]:
+        """Return how much what the merged tokens tell of each video counts: all of it in a clip.
+
+        The more was seen, the less of it they hold, and what they tell is of no one thing.
+        """
+        _, odds, there = self._seen(recognised)
+        crowd = (torch.sigmoid(2 * odds) * there).sum(dim=1)
+        return 1 / (1 + F.softplus(self.quieter) * torch.log2((crowd / _FEW).clamp_min(1)))
 
     def _seen(
         self, recognised: Recognised

@@ -14,7 +14,7 @@ from vipe import composing
 from vipe.config import ViPEConfig
 from vipe.encoders.encoder import resolve_precision
 from vipe.injection import Injection
-from vipe.merging import Recognise, VisualTokens, reduce_to
+from vipe.merging import VisualTokens, reduce_to
 from vipe.perception import Perception
 from vipe.recognition import PICTURE_TOKENS, Recognised
 from vipe.static_lora import StaticLora, beside
@@ -78,13 +78,17 @@ class VideoToWeights(nn.Module):
         weights = self.perception.decide(slots, gists, times, recognised, length)
         return self._with_lora(weights) if lora else weights
 
-    @property
-    def recognise(self) -> Recognise | None:
-        """What says what is in frames before they merge; None of a model without recollection."""
-        return self._recognise if self.perception.recollects else None
-
     @torch.no_grad()
-    def _recognise(self, frames: VisualTokens, seconds: Float[Tensor, "b t"]) -> Recognised:
+    def recognise(self, frames: VisualTokens, seconds: Float[Tensor, "b t"]) -> Recognised:
+        """Return what videos hold, of the tokens of their frames, each by itself.
+
+        Args:
+            frames: `b · t` videos of one frame each.
+            seconds: When each is shown.
+
+        Raises:
+            ValueError: The model has no concepts.
+        """
         device = seconds.device.type
         quick = resolve_precision("auto", device) is torch.bfloat16
         with torch.autocast(device, dtype=torch.bfloat16) if quick else nullcontext():

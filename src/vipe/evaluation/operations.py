@@ -91,7 +91,7 @@ class Counter:
         """Count for a video of so many frames."""
         weights, visual, see, seen_bytes = None, 0, 0, 0
         if method == "vipe":
-            recognise = self.vision.recognise
+            recognise = self.vision.recognise if self.vision.perception.recollects else None
             weights, see = _counted(lambda: self.vision(self._merged(frames, recognise))[0])
             weights = weights.to(dtype=self.dtype)
             seen_bytes = weights.nbytes

@@ -206,6 +206,28 @@ class TrainingLanguageModel(nn.Module):
             ).last_hidden_state
 
     @torch.no_grad()
+    def inputs(self, rows: PackedRows, targets: Sequence[str]) -> list[Float[Tensor, "b t i"]]:
+        """Return what some targets read of some rows, under what is attached."""
+        found: dict[str, Tensor] = {}
+
+        def record(target: str, x: Tensor) -> None:
+            found[target] = x.float()
+
+        hooks = [
+            self._targets[target].register_forward_pre_hook(
+                lambda _, args, target=target: record(target, args[0])
+            )
+            for target in targets
+        ]
+        try:
+            with torch.compiler.set_stance("force_eager"):
+                self(rows)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return [found[target] for target in targets]
+
+    @torch.no_grad()
     def codes(
         self, input_ids: Int[Tensor, "b t"], weights: PerceptualWeights, targets: Sequence[str]
     ) -> Float[Tensor, "b t s r"]:

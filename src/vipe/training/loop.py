@@ -17,7 +17,7 @@ from vipe.training.calibration import calibrate, set_to_train
 from vipe.training.checkpoint import load_checkpoint, save_checkpoint
 from vipe.training.held_out import evaluate
 from vipe.training.keys import start_of_concepts
-from vipe.training.kinds import start_of_kinds
+from vipe.training.kinds import give_over
 from vipe.training.log import RunLog
 from vipe.training.methods import WritesWeights
 from vipe.training.optimizer import learning_rate, set_learning_rate, tuned_warmup
@@ -117,9 +117,8 @@ def _start_binding(run: Run) -> None:
             found |= start_of_concepts(perception, run.language, tokenizer, names)
     _put(run, found)
     with run.processes.gathered():
-        new = perception.recollection is not None and not perception.recollection.key.any()
-        found = start_of_kinds(perception, run.language, tokenizer, names) if new else {}
-    _put(run, found)
+        if perception.recollection is not None and not perception.recollection.key.any():
+            give_over(run, method)
 
 
 def _put(run: Run, found: dict[str, Tensor]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -22,6 +22,7 @@ from vipe.training.batches import Batch
 from vipe.training.concepts import Things, concept_loss
 from vipe.training.language import TrainingLanguageModel
 from vipe.training.method import Method, answer_losses
+from vipe.training.packing import IGNORE
 from vipe.training.recipe import Alignment
 from vipe.vision import VideoToWeights
 from vipe.weights import PerceptualWeights
@@ -161,6 +162,15 @@ class WritesWeights(Method):
     ) -> Float[Tensor, ""] | None:
         with self.language.autocast():
             return concept_loss(binding, gists, self.things, batch.seen)
+
+    @torch.no_grad()
+    def reads(self, batch: Batch, targets: Sequence[str]) -> list[Float[Tensor, "answers i"]]:
+        """Return what some targets read, under the videos' weights, where answers are trained."""
+        gists, slots = self._read(batch.tokens)
+        with self.language.attached(self._decide(slots, gists, batch)):
+            found = self.language.inputs(batch.rows, targets)
+        trained = batch.rows.labels != IGNORE
+        return [inputs[trained] for inputs in found]
 
     def look(
         self, batch: Batch, steps: int
