@@ -78,6 +78,8 @@ def small(recipe: Recipe, config: ViPEConfig, data: Path, folder: Path) -> Recip
     values |= {"data": data, "cache": folder / "cache", "runs": folder / "runs"}
     own = values["model"]
     values["model"] = config.to_dict() | {"merging": own.get("merging", {})}
+    recollects = own.get("perception", {}).get("recollection", False)
+    values["model"]["perception"] |= {"recollection": recollects}
     # Tiny models have no weights to start from.
     values |= {"precision": "float32", "compile": False, "row_tokens": 600, "start": None}
     for share in values["sources"]:
@@ -88,6 +90,9 @@ def small(recipe: Recipe, config: ViPEConfig, data: Path, folder: Path) -> Recip
         if "clips" in source:  # joins scenes of one kind
             source["count"] = 2 * SCENES
         source |= {"things": None} if "things" in source else {}
+        if source["kind"] == "scene_long":  # wants several things of a group
+            source |= {"kinds": ["still"], "count": 400, "photographs": None}
+            source |= {"lengths": (8, 60), "most": 32}
     stages = {name: min(2, values["alignment"][name]) for name in ("gist_steps", "steps")}
     values["alignment"] |= stages
     values["optimizer"] |= {"steps": sum(stages.values()) + 2, "warmup": 1}
