@@ -367,7 +367,10 @@ def test_long_scenes_are_written(
     monkeypatch.setattr(long_files, "write_long", write_long)
     done = command("scenes", "--long", "-o", tmp_path, "--count", 2, "--lengths", "8,64")
     assert (done.status, done.out, done.err) == (0, f"{tmp_path}/long.jsonl\n", "")
-    assert given == {"count": 2, "seed": 1_000_000, "lengths": [8, 64]}
+    kinds = ["needle", "order", "repeats", "chapters"]
+    assert given == {"count": 2, "seed": 1_000_000, "lengths": [8, 64], "kinds": kinds}
+    command("scenes", "--long", "-o", tmp_path, "--count", 2, "--kinds", "needle,order")
+    assert given["kinds"] == ["needle", "order"]
     done = command("scenes", "--long", "-o", tmp_path, "--count", 2, "--lengths", "8,long")
     assert (done.status, "whole numbers" in done.error) == (2, True)
 

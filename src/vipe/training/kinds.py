@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from vipe.training.run import Run
 
 _GROUPS = ("animal", "clothing", "food", "instrument", "object", "person", "tool", "vehicle")
-_LATE = (20, 22, 24, 26, 28)
+_LATE = (21, 22, 23, 24)
 """Of thirty layers, those whose last slot is given over; in proportion of others."""
 _OF = 30
 _BATCHES = 24
@@ -42,7 +42,7 @@ _FEWEST = 8
 """Answers of a kind from which it is learned."""
 _OWN, _OTHERS, _SLACK = 1000.0, 3000.0, 3000.0
 """What a kind's tokens count, those of other kinds, and how small rows are kept."""
-_SIZE = 20.0
+_SIZE = 25.0
 """How much a slot writes of an answer."""
 _ASKS_ELSE = re.compile(r"\b(after|before|colou?r|how|right|first|last)\b")
 
