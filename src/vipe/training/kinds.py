@@ -42,7 +42,7 @@ _FEWEST = 8
 """Answers of a kind from which it is learned."""
 _OWN, _OTHERS, _SLACK = 1000.0, 3000.0, 3000.0
 """What a kind's tokens count, those of other kinds, and how small rows are kept."""
-_SIZE = 25.0
+_SIZE = 37.5
 """How much a slot writes of an answer."""
 _ASKS_ELSE = re.compile(r"\b(after|before|colou?r|how|right|first|last)\b")
 
