@@ -9,7 +9,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from vipe.perception import Perception, PerceptionConfig
 from vipe.targets import all_targets
-from vipe.training.keys import _codes, _last_token, naming, start_of_concepts, thing_keys
+from vipe.training.keys import _codes, _last_token, start_of_concepts, thing_keys
 from vipe.training.language import TrainingLanguageModel
 
 THINGS = ["a dog", "a red car", "an apple", "two birds"]
@@ -60,7 +60,7 @@ def test_a_key_matches_its_own_thing_best(
     perception, language = asked(tiny_language_model)
     keys = thing_keys(perception, language, tiny_tokenizer, THINGS)
     assert keys.shape == (4, 6, 3)
-    named, answered, _ = _codes(perception, language, tiny_tokenizer, naming(THINGS))
+    named, answered, _ = _codes(perception, language, tiny_tokenizer, THINGS)
     assert named.shape == (4, 4, 6, 3)  # four questions
     assert answered.shape == (4, 6, 6, 3)  # two of them with the beginning of an answer
     for slots, codes in ((slice(0, 2), named), (slice(2, 6), answered)):

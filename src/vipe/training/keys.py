@@ -35,9 +35,6 @@ _ASKED = (
     ("In which part of the picture is {}?", "at the"),
 )
 """Questions that name a thing, and how an answer begins that says more than yes or no."""
-Wording = tuple[str, str, str]
-"""A question, what it names, and how an answer begins that goes on from there."""
-
 _ELSEWHERE = 0.3
 """What the codes of all tokens count beside those where an answer is written."""
 _TOGETHER = 32
@@ -104,37 +101,9 @@ def thing_keys(
     Returns:
         The keys, by which a thing is matched with 1 on average over slots where it is asked for.
     """
-    return matching_keys(perception, language, tokenizer, naming(things))
-
-
-def naming(things: Sequence[str]) -> list[list[Wording]]:
-    """Return questions that name each thing."""
-    return [
-        [
-            (text.format(named := _the(thing) if begun else thing), named, begun)
-            for text, begun in _ASKED
-        ]
-        for thing in things
-    ]
-
-
-def matching_keys(
-    perception: Perception,
-    language: TrainingLanguageModel,
-    tokenizer: PreTrainedTokenizerBase,
-    wordings: Sequence[Sequence[Wording]],
-) -> Float[Tensor, "n s r"]:
-    """Return the key of each of what is asked for in some wordings: see `thing_keys`.
-
-    Args:
-        perception: Has the static A of each slot.
-        language: The frozen language model.
-        tokenizer: Its own.
-        wordings: As many of each, in the same order.
-    """
-    named, answered, anything = _codes(perception, language, tokenizer, wordings)
+    named, answered, anything = _codes(perception, language, tokenizer, things)
     always = answered.mean(dim=0)
-    read = torch.einsum("npsr,npsu->sru", answered, answered) / len(wordings)
+    read = torch.einsum("npsr,npsu->sru", answered, answered) / len(things)
     read = read + 2 * torch.einsum("psr,psu->sru", always, always)
     moments = _ELSEWHERE * anything + read / answered.shape[1]
     slack = 1e-4 * moments.diagonal(dim1=1, dim2=2).mean(dim=1) + 1e-12
@@ -169,9 +138,9 @@ def _codes(
     perception: Perception,
     language: TrainingLanguageModel,
     tokenizer: PreTrainedTokenizerBase,
-    wordings: Sequence[Sequence[Wording]],
+    things: Sequence[str],
 ) -> tuple[Float[Tensor, "n p s r"], Float[Tensor, "n q s r"], Float[Tensor, "s r r"]]:
-    """What each slot's A reads of questions.
+    """What each slot's A reads of questions about things.
 
     Returns:
         The codes where each thing is named, those where the answer begins or goes on, and the mean
@@ -181,22 +150,19 @@ def _codes(
     named: list[Tensor] = []
     answered: list[Tensor] = []
     moments: list[Tensor] = []
-    for column in zip(*wordings, strict=True):
+    for asked, answer in _ASKED:
+        after = asked.partition("{}")[2]
+        begun = list(tokenizer(answer, add_special_tokens=False).input_ids) if answer else []
         names, answers = [], []
-        for start in range(0, len(column), _TOGETHER):
-            some = column[start:][:_TOGETHER]
-            prompts = [prompt_ids(tokenizer, question) for question, _, _ in some]
-            ids = [
-                prompt
-                + (list(tokenizer(begun, add_special_tokens=False).input_ids) if begun else [])
-                for prompt, (_, _, begun) in zip(prompts, some, strict=True)
-            ]
-            length = max(map(len, ids))
+        for start in range(0, len(things), _TOGETHER):
+            some = [thing if not answer else _the(thing) for thing in things[start:][:_TOGETHER]]
+            prompts = [prompt_ids(tokenizer, asked.format(thing)) for thing in some]
+            length = max(map(len, prompts)) + len(begun)
+            ids = [prompt + begun for prompt in prompts]
             padded = torch.tensor([one + [0] * (length - len(one)) for one in ids])
             codes = language.codes(padded, static, list(perception.targets)).float()
-            for row, ((question, name, _), prompt) in enumerate(zip(some, prompts, strict=True)):
-                after = question.partition(name)[2]
-                last = _last_token(tokenizer, prompt, name + after[:1]) - 1
+            for row, (thing, prompt) in enumerate(zip(some, prompts, strict=True)):
+                last = _last_token(tokenizer, prompt, thing + after[:1]) - 1
                 names.append(codes[row, last])
                 places = dict.fromkeys((len(prompt) - 1, len(ids[row]) - 1))
                 answers.append(codes[row, list(places)])

@@ -208,24 +208,9 @@ class TrainingLanguageModel(nn.Module):
     @torch.no_grad()
     def inputs(self, rows: PackedRows, targets: Sequence[str]) -> list[Float[Tensor, "b t i"]]:
         """Return what some targets read of some rows, under what is attached."""
-        found: dict[str, Tensor] = {}
-
-        def record(target: str, x: Tensor) -> None:
-            found[target] = x.float()
-
-        hooks = [
-            self._targets[target].register_forward_pre_hook(
-                lambda _, args, target=target: record(target, args[0])
-            )
-            for target in targets
-        ]
-        try:
-            with torch.compiler.set_stance("force_eager"):
-                self(rows)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return [found[target] for target in targets]
+        with self._read_by(targets) as found, torch.compiler.set_stance("force_eager"):
+            self(rows)
+        return [found[target].float() for target in targets]
 
     @torch.no_grad()
     def codes(
@@ -238,21 +223,25 @@ class TrainingLanguageModel(nn.Module):
             weights: One update for all, which is attached.
             targets: Full names of layers that the update has.
         """
+        # Hooks that come after a layer was compiled are not seen.
+        eager = torch.compiler.set_stance("force_eager")
+        with self._read_by(targets) as found, eager, self.attached(weights), self._mixed():
+            self.body(input_ids=input_ids.to(self.head.weight.device), use_cache=False)
+        read = [found[t] @ weights.factors(t)[0].to(found[t]).mT for t in targets]
+        return torch.stack(read, dim=2)
+
+    @contextmanager
+    def _read_by(self, targets: Sequence[str]) -> Iterator[dict[str, Tensor]]:
+        """Note what some targets read, by name."""
         found: dict[str, Tensor] = {}
-
-        def record(target: str, x: Tensor) -> None:
-            found[target] = x @ weights.factors(target)[0].to(x).mT
-
         hooks = [
-            layer.register_forward_pre_hook(lambda _, args, target=target: record(target, args[0]))
-            for target, layer in ((target, self._targets[target]) for target in targets)
+            self._targets[target].register_forward_pre_hook(
+                lambda _, args, target=target: found.update({target: args[0]})
+            )
+            for target in targets
         ]
         try:
-            # Hooks that come after a layer was compiled are not seen.
-            eager = torch.compiler.set_stance("force_eager")
-            with eager, self.attached(weights), self._mixed():
-                self.body(input_ids=input_ids.to(self.head.weight.device), use_cache=False)
+            yield found
         finally:
             for hook in hooks:
                 hook.remove()
-        return torch.stack([found[target] for target in targets], dim=2)

@@ -144,10 +144,8 @@ class WritesWeights(Method):
         """How badly things are recognised in frames by themselves, where it is known what is."""
         if batch.frames is None or batch.mix is not None:
             return None
-        frames, moments = (
-            batch.frames,
-            batch.frames.seconds / batch.tokens.duration[batch.frames.video],
-        )
+        frames = batch.frames
+        moments = frames.seconds / batch.tokens.duration[frames.video]
         held, known = self.things.of_frames(batch.seen, frames.video.tolist(), moments.tolist())
         if not known.any():
             return None
