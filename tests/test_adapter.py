@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,31 @@ def test_the_configuration_is_stable_and_names_the_layers_exactly(tmp_path: Path
     assert (config["r"], config["lora_alpha"], config["peft_type"]) == (3, 6, "LORA")
     assert config["base_model_name_or_path"] == "org/tiny"
     assert config["task_type"] == "CAUSAL_LM"
+
+
+def test_layers_may_have_ranks_of_their_own(tmp_path: Path) -> None:
+    weights = make()
+    wider = replace(
+        weights,
+        A={**weights.A, TARGET: torch.randn(7, 6)},
+        B={**weights.B, TARGET: torch.randn(5, 7)},
+        alpha=14.0,
+    )
+    assert (wider.rank, wider.scale) == (7, 2.0)
+    wider.save(tmp_path / "adapter")
+    config = json.loads((tmp_path / "adapter" / CONFIG).read_text())
+    # Who takes no notice of the patterns has room for the largest, and scales all layers alike.
+    assert (config["r"], config["lora_alpha"]) == (7, 14)
+    assert (config["rank_pattern"], config["alpha_pattern"]) == ({"lm_head": 3}, {"lm_head": 6})
+    loaded = PerceptualWeights.load(tmp_path / "adapter")
+    assert (loaded.rank, loaded.scale) == (7, 2.0)
+    for target in wider.targets:
+        for one, two in zip(loaded.factors(target), wider.factors(target), strict=True):
+            assert torch.equal(one, two)
+    twice = loaded + wider
+    assert {target: twice.A[target].shape[0] for target in wider.targets} == {
+        target: wider.A[target].shape[0] for target in wider.targets
+    }
 
 
 def test_an_adapter_is_replaced_and_an_empty_folder_filled(tmp_path: Path) -> None:

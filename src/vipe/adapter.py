@@ -14,7 +14,6 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from vipe import adapter_state, hub
@@ -63,12 +62,15 @@ def save(weights: PerceptualWeights, folder: str | PathLike[str], *, state: bool
     if len(weights) != 1:
         raise ValueError(f"one update can be saved at a time, got a batch of {len(weights)}")
     single = weights[0] if weights.is_batched else weights
-    alpha = single.alpha
+    # Who takes no notice of the patterns has room for all ranks, and scales as they do.
+    ranks = {t: A.shape[0] for t, A in single.A.items() if A.shape[0] != single.rank}
     config = LoraConfig(
         task_type="CAUSAL_LM",
         base_model_name_or_path=single.base_model,
         r=single.rank,
-        lora_alpha=int(alpha) if alpha == int(alpha) else alpha,  # type: ignore[arg-type]
+        lora_alpha=_whole(single.alpha),  # type: ignore[arg-type]
+        rank_pattern=ranks,
+        alpha_pattern={t: _whole(single.scale * rank) for t, rank in ranks.items()},
         inference_mode=True,
     )
     # Full names match these layers and no others. PEFT would keep a set, in no order.
@@ -115,8 +117,6 @@ def save(weights: PerceptualWeights, folder: str | PathLike[str], *, state: bool
 def load(folder: str | PathLike[str]) -> PerceptualWeights:
     """Read a LoRA folder that this package or PEFT wrote.
 
-    Different ranks per layer are padded to the largest with zeros, which leaves ΔW as it is.
-
     Args:
         folder: The folder with `adapter_config.json` and `adapter_model.safetensors`, or where
             there is none of the name, a hub id.
@@ -136,20 +136,20 @@ def load(folder: str | PathLike[str]) -> PerceptualWeights:
             raise AdapterError(f"{path}: not an adapter, {name} is missing")
     config = _read_config(path / CONFIG_NAME)
     factors, metadata = _read_factors(path / SAFETENSORS_WEIGHTS_NAME)
-    alike = not config.rank_pattern and not config.alpha_pattern
-    scale = config.lora_alpha / config.r if alike else 1.0
-    rank = max(A.shape[0] for A, _ in factors.values())
-    A, B = {}, {}
-    for target, (own_A, own_B) in factors.items():
+    scales: dict[str, float] = {}
+    for target, (own_A, _) in factors.items():
         own_rank, own_alpha = _rank_and_alpha(config, target)
         if own_A.shape[0] != own_rank:
             raise AdapterError(
                 f"{path}: {target} has rank {own_A.shape[0]}, {CONFIG_NAME} says {own_rank}"
             )
-        if not alike:
-            own_B = own_B * (own_alpha / own_rank)
-        A[target] = F.pad(own_A, (0, 0, 0, rank - own_rank))
-        B[target] = F.pad(own_B, (0, rank - own_rank))
+        scales[target] = own_alpha / own_rank
+    A = {target: own for target, (own, _) in factors.items()}
+    B = {target: own for target, (_, own) in factors.items()}
+    scale, *others = set(scales.values())
+    if others:  # ours have one for all
+        scale, B = 1.0, {target: own * scales[target] for target, own in B.items()}
+    rank = max(own.shape[0] for own in A.values())
     base_model = str(config.base_model_name_or_path or "")
     weights = PerceptualWeights(
         A=A, B=B, alpha=scale * rank, base_model=base_model, metadata=metadata
@@ -186,6 +186,10 @@ def _read_config(file: Path) -> LoraConfig:
     if unsupported:
         raise AdapterError(f"{file}: not a plain LoRA, it uses {', '.join(unsupported)}")
     return config
+
+
+def _whole(alpha: float | int) -> float | int:
+    return int(alpha) if alpha == int(alpha) else alpha
 
 
 def _rank_and_alpha(config: LoraConfig, target: str) -> tuple[int, float]:

@@ -64,13 +64,10 @@ def add(one: PerceptualWeights, two: PerceptualWeights) -> PerceptualWeights:
     if _same(one.B, two.B):
         return replace(one, A={t: one.A[t] + two.A[t] for t in one.targets}, metadata=notes)
     samples = max(len(one), len(two))
-    return replace(
-        one,
-        A=_joined([(one.A, samples), (two.A, samples)], dim=-2),
-        B=_joined([(one.B, samples), (two.B, samples)], dim=-1),
-        alpha=one.scale * (one.rank + two.rank),
-        metadata=notes,
-    )
+    A = _joined([(one.A, samples), (two.A, samples)], dim=-2)
+    B = _joined([(one.B, samples), (two.B, samples)], dim=-1)
+    rank = max(factor.shape[-2] for factor in A.values())
+    return replace(one, A=A, B=B, alpha=one.scale * rank, metadata=notes)
 
 
 def scale(one: PerceptualWeights, factor: float | int) -> PerceptualWeights:

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from vipe.targets import find_linear
 from vipe.weights import PerceptualWeights
@@ -99,26 +98,18 @@ class StaticLora(nn.Module):
 def beside(weights: PerceptualWeights, lora: PerceptualWeights) -> PerceptualWeights:
     """Return the update whose ΔW is the sum of a video's, or some videos', and of a static LoRA.
 
-    Where both update a layer their ranks are laid side by side; an update has one rank for all
-    layers, so that others have rows of zeros. What videos share stays shared: their sum has the
-    same rank again, and the LoRA once.
+    Where both update a layer their ranks are laid side by side. What videos share stays shared:
+    their sum has the same ranks again, and the LoRA once.
 
     Args:
         weights: Of one video or of a batch.
         lora: Alike for all of them.
     """
-    both = set(weights.targets) & set(lora.targets)
-    rank = weights.rank + lora.rank if both else max(weights.rank, lora.rank)
     first = weights.targets[0]
     batched_A, batched_B = weights.A[first].ndim == 3, weights.B[first].ndim == 3
 
     def alike(factor: Tensor, batched: bool) -> Tensor:
         return factor.expand(len(weights), -1, -1) if batched else factor
-
-    def joined(parts: list[Tensor], dim: int) -> Tensor:
-        factor = torch.cat(parts, dim=dim)
-        missing = rank - factor.shape[dim]
-        return F.pad(factor, (0, 0, 0, missing) if dim == -2 else (0, missing))
 
     A: dict[str, Tensor] = {}
     B: dict[str, Tensor] = {}
@@ -133,12 +124,23 @@ def beside(weights: PerceptualWeights, lora: PerceptualWeights) -> PerceptualWei
             rows.append(alike(lora.A[target], batched_A))
             columns.append(alike(scaled, batched_B))
             shared.append(scaled)
-        A[target], B[target] = joined(rows, -2), joined(columns, -1)
+        A[target], B[target] = torch.cat(rows, dim=-2), torch.cat(columns, dim=-1)
         if weights.static is not None:
-            static[target] = joined(shared, -1)
+            static[target] = torch.cat(shared, dim=-1)
+    rank = max(factor.shape[-2] for factor in A.values())
     return replace(weights, A=A, B=B, static=static or None, alpha=weights.scale * rank)
 
 
 def lora_start(rank: int, inputs: int) -> Float[Tensor, "rank inputs"]:
     """Return what A starts from, as PEFT draws it."""
     return nn.init.kaiming_uniform_(torch.empty(rank, inputs), a=math.sqrt(5))
+
+
+def key_rows(count: int, targets: Mapping[str, tuple[int, int]]) -> nn.ParameterDict:
+    """Return rows of A, `(count, in)` for each target; the names' dots are hyphens."""
+    return nn.ParameterDict(
+        {
+            target.replace(".", "-"): nn.Parameter(lora_start(count, inputs))
+            for target, (inputs, _) in targets.items()
+        }
+    )

@@ -4,7 +4,7 @@ For each target (a linear layer W of the language model, by its full module name
 ΔW = (α / r) · B A (Hu et al., LoRA, ICLR 2022, eq. 3). A value of this class holds the updates of
 one video, or of a batch of videos.
 
-Dimensions: s videos, r rank, in and out the features of the target.
+Dimensions: s videos, r rank of the target, in and out its features.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class PerceptualWeights:
     Attributes:
         A: Per target `(r, in)`, or `(s, r, in)`.
         B: Per target `(out, r)`, or `(s, out, r)`; the same targets as `A`.
-        alpha: α; the update is scaled by α / r.
+        alpha: α; the update is scaled by α / r, with the largest r of the targets.
         base_model: Name of the language model that the update is made for.
         metadata: Notes that are saved with the adapter: which video, how long, how many frames.
         static: Per target `(out, r)`, what B is for every video of the model: sums hold it once.
@@ -79,11 +79,11 @@ class PerceptualWeights:
             A, B = self.factors(target)
             samples = {factor.shape[0] for factor in (A, B) if factor.ndim == 3}
             fits = {A.ndim, B.ndim} <= {2, 3} and A.shape[-2] == B.shape[-1] and len(samples) <= 1
-            kind = (A.ndim, B.ndim, samples, A.shape[-2:-1])
+            kind = (A.ndim, B.ndim, samples)
             if not fits or kind != (alike := alike or kind):
                 raise ValueError(
                     f"{target}: A must be (r, in) or (s, r, in) and B (out, r) or (s, out, r), "
-                    f"alike for all targets, got A {tuple(A.shape)} and B {tuple(B.shape)}"
+                    f"the same form for all targets, got A {tuple(A.shape)} and B {tuple(B.shape)}"
                 )
         if self.static is not None:
             for target in self.targets:
@@ -102,12 +102,12 @@ class PerceptualWeights:
 
     @property
     def rank(self) -> int:
-        """The rank r, the same for all targets."""
-        return next(iter(self.A.values())).shape[-2]
+        """The rank r, the largest of the targets."""
+        return max(A.shape[-2] for A in self.A.values())
 
     @property
     def scale(self) -> float:
-        """The factor α / r of the update."""
+        """The factor α / r of the update, the same for all targets."""
         return self.alpha / self.rank
 
     @property

@@ -24,17 +24,27 @@ LAYOUTS = {
     "grouped queries": [f"model.layers.{i}.self_attn.{p}_proj" for i in (0, 2) for p in "qkv"],
     "with static targets": [*ALL, *(f"model.layers.1.self_attn.{p}_proj" for p in "qkv")],
     "with the head": [*ALL, "lm_head"],
+    "one layer of a higher rank": ALL,
 }
 
 
 def make(
-    model: LlamaForCausalLM, targets: list[str], *, alpha: float = 8.0, samples: int | None = None
+    model: LlamaForCausalLM,
+    targets: list[str],
+    *,
+    alpha: float = 8.0,
+    samples: int | None = None,
+    ranks: dict[str, int] | None = None,
 ) -> PerceptualWeights:
-    layers = {target: model.get_submodule(target) for target in targets}
+    of = dict.fromkeys(targets, 4) | (ranks or {})
+    layers = {target: (of[target], model.get_submodule(target)) for target in targets}
     lead = () if samples is None else (samples,)
     return PerceptualWeights(
-        A={name: torch.randn(4, layer.in_features) * 0.3 for name, layer in layers.items()},
-        B={name: torch.randn(*lead, layer.out_features, 4) * 0.3 for name, layer in layers.items()},
+        A={name: torch.randn(r, layer.in_features) * 0.3 for name, (r, layer) in layers.items()},
+        B={
+            name: torch.randn(*lead, layer.out_features, r) * 0.3
+            for name, (r, layer) in layers.items()
+        },
         alpha=alpha,
         base_model="tiny",
         metadata={"video": "dog.mp4"},
@@ -56,7 +66,8 @@ def test_peft_loads_the_folder_to_the_same_logits(
     tiny_language_model: LlamaForCausalLM, tmp_path: Path, layout: str, alpha: float
 ) -> None:
     model, ids = tiny_language_model, torch.randint(3, 200, (2, 9))
-    weights = make(model, LAYOUTS[layout], alpha=alpha)
+    ranks = {ALL[-1]: 7} if "higher rank" in layout else {}
+    weights = make(model, LAYOUTS[layout], alpha=alpha, ranks=ranks)
     weights.save(tmp_path / "adapter")
     with attach(model, weights):
         attached = logits(model, ids)

@@ -75,6 +75,25 @@ def test_the_file_is_the_update(
         torch.testing.assert_close(delta, weights.delta(target))
 
 
+def test_layers_of_other_ranks_are_scaled_alike(weights: PerceptualWeights, tmp_path: Path) -> None:
+    """llama.cpp divides α by the rank of each layer."""
+    wide, name = "model.layers.0.mlp.down_proj", TARGETS["model.layers.0.mlp.down_proj"]
+    inputs, outputs = weights.A[wide].shape[1], weights.B[wide].shape[0]
+    wider = replace(
+        weights,
+        A={**weights.A, wide: torch.randn(10, inputs)},
+        B={**weights.B, wide: torch.randn(outputs, 10)},
+        alpha=15.0,
+    )
+    export_gguf(wider, tmp_path / "dog.gguf")
+    tensors, fields = read(tmp_path / "dog.gguf")
+    alpha = fields["adapter.lora.alpha"]
+    assert isinstance(alpha, float)
+    for target, own in ((wide, name), *list(TARGETS.items())[-1:]):
+        A, B = tensors[f"{own}.lora_a"], tensors[f"{own}.lora_b"]
+        torch.testing.assert_close(alpha / len(A) * (B @ A), wider.delta(target))
+
+
 def halves(rows: torch.Tensor, heads: int) -> torch.Tensor:
     processor = LlamaTensorProcessor(config={})
     return torch.from_numpy(processor._reverse_permute_weights(rows.numpy(), heads, heads))

@@ -69,6 +69,7 @@ def export_gguf(weights: PerceptualWeights, file: str | PathLike[str]) -> None:
         if count := heads.get(target.rpartition(".")[2]):
             B = _interleaved(B, count)
         B = B * bool(single.alpha)  # llama.cpp takes α = 0 for "not given"
+        B = B * (len(A) / single.rank)  # and divides α by each layer's own rank
         writer.add_tensor(f"{name}.weight.lora_a", A.contiguous().numpy())
         writer.add_tensor(f"{name}.weight.lora_b", B.contiguous().numpy())
     try:

@@ -218,6 +218,8 @@ class TrainingLanguageModel(nn.Module):
     ) -> Float[Tensor, "b t s r"]:
         """Return what the A of some targets reads of some prompts: `A x`, in the targets' order.
 
+        Of targets of different ranks it is what the first rows read, as many as all have.
+
         Args:
             input_ids: Padded on the right.
             weights: One update for all, which is attached.
@@ -227,7 +229,8 @@ class TrainingLanguageModel(nn.Module):
         eager = torch.compiler.set_stance("force_eager")
         with self._read_by(targets) as found, eager, self.attached(weights), self._mixed():
             self.body(input_ids=input_ids.to(self.head.weight.device), use_cache=False)
-        read = [found[t] @ weights.factors(t)[0].to(found[t]).mT for t in targets]
+        rank = min(weights.A[t].shape[-2] for t in targets)
+        read = [found[t] @ weights.A[t][..., :rank, :].to(found[t]).mT for t in targets]
         return torch.stack(read, dim=2)
 
     @contextmanager
