@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 import tiny
 import tiny_backbones
 from vipe import ViPE, ViPEConfig
-from vipe.clock import FEATURES, time_features
+from vipe.clock import DIGITS, FEATURES, said_signs, time_features
+from vipe.data.time_questions import said
 from vipe.merging import VisualTokens
 from vipe.model_files import load_weights
 
@@ -32,6 +33,16 @@ def test_features_are_finite_and_bounded() -> None:
         found = time_features(seconds, torch.tensor([length]))
         assert found.isfinite().all()
         assert found.abs().max() < 2
+
+
+@given(st.floats(0.0, 90_000.0), st.floats(0.01, 1.0))
+def test_characters_are_those_that_are_said(length: float, share: float) -> None:
+    second = torch.tensor(share * length)
+    signs = said_signs(second, torch.tensor(length))
+    text = "".join("0123456789. "[sign] for sign in signs).rstrip()
+    said_so = said(second.item(), torch.tensor(length).item())
+    if abs(second.item() * 10 % 1 - 0.5) > 1e-2:  # halves are rounded either way
+        assert text == said_so[:DIGITS]
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,9 @@ seconds" more is needed: how long the video is, where the gists and what is boun
 and seconds that are told apart to a few percent at any length. All of it comes in by linear maps
 that are zero at the start, so that a model of before, which has none, gives what it gave.
 
-Dimensions: f features of a time, d width.
+What is known to the frame is told character by character, as it is said (`said_signs`).
+
+Dimensions: f features of a time, d width, c characters of a number.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import math
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 _OCTAVES = 7
@@ -38,6 +40,36 @@ def time_features(second: Tensor, length: Tensor) -> Tensor:
     scales = 2 * math.pi / _LONGEST * 2.0 ** torch.arange(_OCTAVES, device=logs.device)
     angles = logs[..., None] * scales
     return torch.cat([logs[..., None] / 8, angles.sin(), angles.cos()], dim=-1).flatten(-2)
+
+
+FINE = 20.0
+"""In shorter videos times are said to a tenth of a second."""
+
+DIGITS = 5
+"""c, characters of a number of seconds that are told."""
+SIGNS = 12
+"""What a character is: a digit, the point (10), or nothing more (11)."""
+POINT, NOTHING = 10, 11
+
+
+def said_signs(second: Float[Tensor, ...], length: Float[Tensor, ...]) -> Int[Tensor, "... c"]:
+    """Return the characters of seconds as they are said: whole, or below `FINE` to a tenth.
+
+    Args:
+        second: In seconds.
+        length: The videos' lengths, which broadcast.
+    """
+    second, length = torch.broadcast_tensors(second, length)
+    tenths = torch.where(length < FINE, (10 * second).round(), 10 * second.round())
+    tenths = tenths.double().clamp(0, 10 ** (DIGITS + 1) - 1).long()
+    number, tenth = tenths[..., None] // 10, tenths[..., None] % 10
+    powers = 10 ** torch.arange(DIGITS, device=number.device)
+    digits = number // powers % 10  # the ones first
+    count = 1 + (number >= powers[1:]).sum(dim=-1, keepdim=True)
+    place = torch.arange(DIGITS, device=number.device)
+    own = digits.gather(-1, (count - 1 - place).clamp_min(0))
+    fraction = torch.where(place == count, POINT, torch.where(place == count + 1, tenth, NOTHING))
+    return torch.where(place < count, own, torch.where(tenth > 0, fraction, NOTHING))
 
 
 class FromTime(nn.Module):

@@ -174,7 +174,9 @@ class Perception(nn.Module):
                     clock=clock,
                 )
         self.recollection = (
-            Recollection(self.binding) if config.recollection and self.binding is not None else None
+            Recollection(self.binding, self.targets)
+            if config.recollection and self.binding is not None
+            else None
         )
 
     @property
@@ -236,30 +238,53 @@ class Perception(nn.Module):
         if self.binding is not None:
             for place, bound in self.binding(gists, times).items():
                 B[names[place]] = B[names[place]] + bound
-            if self.recollection is not None and recognised is not None and length is not None:
-                trust = self.recollection.trust(recognised)[:, None, None]
-                for place, part in self.recollection(recognised, length, self.binding).items():
-                    B[names[place]] = trust * B[names[place]] + part
-        static = {target: self.static[target.replace(".", "-")] for target in names if self.static}
+        recollected: dict[str, Tensor] = {}
+        if self.recollection is not None and recognised is not None:
+            assert self.binding is not None
+            assert length is not None
+            trust = self.recollection.trust(recognised, length)[:, None, None]
+            B = {target: trust * part for target, part in B.items()}
+            recollected = self.recollection(recognised, length, self.binding)
+        static = self._static()
         for name, shifted in (("A", A), ("B", B)):
             for target in shifted:
                 shifted[target] = shifted[target] + self.shift[f"{name}-{target.replace('.', '-')}"]
+        if self.recollection is not None:
+            B |= self.recollection.beside(B, recollected)
         carried_A, carried_B = self.static_lora.factors()
         if "A" in self.config.factor:  # factors have one form for all targets
             carried_A = {target: part.expand(len(x), -1, -1) for target, part in carried_A.items()}
         if "B" in self.config.factor:
             carried_B = {target: part.expand(len(x), -1, -1) for target, part in carried_B.items()}
-        return PerceptualWeights(
-            A={t: (A or static)[t] for t in names} | carried_A,
-            B={t: (B or static)[t] for t in names} | carried_B,
-            alpha=self.config.alpha,
-            base_model=self.language_model,
-            static=self._alike() if self.config.factor == "B" else None,
+        return self._weights(
+            {t: (A or static)[t] for t in names} | carried_A,
+            {t: (B or static)[t] for t in names} | carried_B,
         )
+
+    def _weights(self, A: Mapping[str, Tensor], B: Mapping[str, Tensor]) -> PerceptualWeights:
+        config = self.config
+        rank = max(factor.shape[-2] for factor in A.values())
+        return PerceptualWeights(
+            A=A,
+            B=B,
+            alpha=config.alpha * rank / config.rank,
+            base_model=self.language_model,
+            static=self._alike() if config.factor == "B" else None,
+        )
+
+    def _static(self) -> dict[str, Tensor]:
+        """The factor that is alike for all videos, if there is one."""
+        static = {t: self.static[t.replace(".", "-")] for t in self.targets if self.static}
+        if self.recollection is not None:
+            for target, keys in self.recollection.keys().items():
+                static[target] = torch.cat([static[target], keys])
+        return static
 
     def _alike(self) -> dict[str, Tensor]:
         """What B is for every video: of each target its shift, of a static one all of it."""
         shifts = {t: self.shift[f"B-{t.replace('.', '-')}"] for t in self.targets}
+        if self.recollection is not None:
+            shifts |= self.recollection.beside(shifts, {})
         return shifts | self.static_lora.factors()[1]
 
     def static_weights(self) -> PerceptualWeights:
@@ -270,15 +295,7 @@ class Perception(nn.Module):
         """
         if self.config.factor != "B":
             raise ValueError(f"with factor {self.config.factor} no A is shared by all videos")
-        keys = {target: target.replace(".", "-") for target in self.targets}
-        return PerceptualWeights(
-            A={target: self.static[key] for target, key in keys.items()}
-            | self.static_lora.factors()[0],
-            B=self._alike(),
-            alpha=self.config.alpha,
-            base_model=self.language_model,
-            static=self._alike(),
-        )
+        return self._weights(self._static() | self.static_lora.factors()[0], self._alike())
 
 
 def _mix_start(slots: int, gists: int) -> Float[Tensor, "s g"]:

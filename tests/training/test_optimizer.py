@@ -23,7 +23,7 @@ class Heads(nn.Module):
         self.shift = nn.ParameterDict({"B-0": nn.Parameter(torch.zeros(2, 2))})
         self.static_lora = StaticLora({"0": (3, 4)}, rank=2, alpha=2.0, language_model="tiny")
         self.binding = Binding([2, 2], ["o_proj", "o_proj"], width=4, rank=2, gists=3, concepts=5)
-        self.recollection = Recollection(self.binding)
+        self.recollection = Recollection(self.binding, {"layers.0.o_proj": (3, 2)})
 
 
 def test_matrices_decay_and_nothing_else() -> None:
@@ -49,8 +49,8 @@ def test_parts_have_learning_rates_of_their_own() -> None:
         1.5: ("mix", "heads_B.", "shift.", *(f"binding.{name}" for name in binding)),
         5.0: ("binding.shared_tag", "binding.across"),
         4.0: ("static_lora.",),
+        0.125: ("static.", "recollection.kinds.rows.", "recollection.seconds.rows."),
         3.0: ("recollection.",),
-        0.125: ("static.",),
     }
     for name, parameter in module.named_parameters():
         own = [rate for rate, names in expected.items() if name.startswith(names)]

@@ -18,6 +18,7 @@ from vipe import ViPE, ViPEConfig
 from vipe.loading import load_model
 from vipe.merging import merge_video
 from vipe.tokens import VideoToTokens
+from vipe.training import recollecting
 from vipe.training.log import RunLog
 from vipe.training.loop import train
 from vipe.training.recipe import Recipe
@@ -127,7 +128,9 @@ def test_a_recipe_runs(
     data: Path,
     start: Callable[[Recipe], str | None],
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(recollecting, "_BATCHES", 2)
     recipe = small(load_recipe(path), tiny_config, data, tmp_path)
     recipe = recipe.model_copy(update={"start": start(recipe)})
     folder = train(recipe, tiny.Quiet())

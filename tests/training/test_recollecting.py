@@ -67,7 +67,7 @@ def test_it_learns(run: Run) -> None:
     values = loop.train_step(run, run.train[0], 0, run.gist[0])
     assert values["frame_loss"] > 0
     assert "gist_loss" not in values, "words are left out"
-    assert module.perception.recollection.key.any()
+    assert module.perception.recollection.seconds.size.any()
 
 
 def test_without_it_no_frame_is_looked_at(

@@ -8,6 +8,7 @@ are merged, drawn at random, and the others pass, to be recognised only.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -67,6 +68,7 @@ class LongSource:
         count: int,
         lengths: tuple[int, int] = LENGTHS,
         most: int = MOST,
+        videos: Sequence[str] = KINDS,
     ) -> None:
         """Make a source. It goes through all scenes once.
 
@@ -76,18 +78,22 @@ class LongSource:
             count: The number of clips of one pass.
             lengths: The shortest and the longest, in frames of half a second.
             most: Frames that are merged, at least twice those of the longest shot.
+            videos: Which kinds of videos there are, each as often.
 
         Raises:
             DataError: A setting does not fit, or there are too few scenes.
         """
         if not SHORTEST <= lengths[0] <= lengths[1]:
             raise DataError(f"lengths of long videos must be {SHORTEST} frames or more: {lengths}")
+        if not videos or not set(videos) <= set(KINDS):
+            raise DataError(f"long videos are of the kinds {', '.join(KINDS)}: {videos}")
         if most < 2 * LONGEST:
             raise DataError(f"of a long video {2 * LONGEST} frames or more are merged: {most}")
         self.source = source
         self.count = count
         self.lengths = lengths
         self.most = most
+        self.videos = tuple(videos)
         self._scenes = _Scenes(_known(source))
 
     def __len__(self) -> int:
@@ -98,7 +104,7 @@ class LongSource:
         rng = default_rng([VERSION, index, 6, epoch])
         low, high = (math.log(length) for length in self.lengths)
         frames = round(math.exp(rng.uniform(low, high)))
-        kind = str(rng.choice(KINDS))
+        kind = str(rng.choice(self.videos))
         video = compose_long(
             index,
             kind,

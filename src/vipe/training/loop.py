@@ -17,12 +17,12 @@ from vipe.training.calibration import calibrate, set_to_train
 from vipe.training.checkpoint import load_checkpoint, save_checkpoint
 from vipe.training.held_out import evaluate
 from vipe.training.keys import start_of_concepts
-from vipe.training.kinds import give_over
 from vipe.training.log import RunLog
 from vipe.training.methods import WritesWeights
 from vipe.training.optimizer import learning_rate, set_learning_rate, tuned_warmup
 from vipe.training.processes import Processes
 from vipe.training.recipe import Recipe
+from vipe.training.recollecting import start_recollection
 from vipe.training.run import Observer, Run
 from vipe.training.shards import module_parts, whole
 from vipe.training.tags import start_of_tags
@@ -117,8 +117,8 @@ def _start_binding(run: Run) -> None:
             found |= start_of_concepts(perception, run.language, tokenizer, names)
     _put(run, found)
     with run.processes.gathered():
-        if perception.recollection is not None and not perception.recollection.key.any():
-            give_over(run, method)
+        if perception.recollection is not None:
+            start_recollection(run, method)
 
 
 def _put(run: Run, found: dict[str, Tensor]) -> None:

@@ -43,6 +43,8 @@ def make_optimizer(
         if tuned and not isinstance(tuning, Frozen):
             decay = tuning.weight_decay if decays else 0.0
             multiple = tuning.learning_rate / config.learning_rate
+        elif "rows" in parts:
+            multiple = config.factor
         elif "recollection" in parts:
             multiple = config.recollection
         elif any(part in _HEADS for part in parts):

@@ -107,6 +107,9 @@ class SceneTimes(SceneJoins):
         return Source(scenes, self.clips, self.lengths)  # type: ignore[arg-type]
 
 
+LongKind = Literal["needle", "order", "repeats", "chapters"]
+
+
 class LongScenes(Scenes):
     """Long videos out of scenes, of which some shots are merged and the others recognised only.
 
@@ -116,19 +119,29 @@ class LongScenes(Scenes):
         clips: Of one pass.
         lengths: The shortest and the longest, in frames, of which there are two a second.
         most: Frames that are merged.
+        videos: Which kinds of long videos there are, each as often.
     """
 
     kind: Literal["scene_long"] = "scene_long"  # type: ignore[assignment]
     clips: int = 5000
     lengths: tuple[Annotated[int, Field(ge=8)], Annotated[int, Field(ge=8)]] = (8, 10_000)
     most: int = Field(default=96, ge=32)
+    videos: tuple[LongKind, ...] = Field(
+        default=("needle", "order", "repeats", "chapters"), min_length=1
+    )
 
     def build(self, data: Path, *, frames: int = 8, size: int = 224) -> ClipSource:
         """Open the source; paths are relative to the data folder."""
         from vipe.data.long_source import LongSource
 
         scenes = super().build(data, size=size)
-        return LongSource(scenes, self.clips, self.lengths, self.most)  # type: ignore[arg-type]
+        return LongSource(
+            scenes,  # type: ignore[arg-type]
+            self.clips,
+            self.lengths,
+            self.most,
+            self.videos,
+        )
 
 
 class ScenePairs(SceneJoins):
