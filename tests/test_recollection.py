@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -99,8 +100,8 @@ def recollecting(tiny_config: ViPEConfig) -> ViPE:
     for size in (recollection.kinds.size, recollection.seconds.size):
         torch.nn.init.normal_(size, std=0.1)
     # Sure of what it sees, as after training, so that something counts.
-    recognise = model.video_to_weights.perception.binding.recognise  # type: ignore[union-attr]
-    recognise[-1].weight.data *= 8
+    sight: Any = recollection.sight
+    sight[-1].weight.data *= 8
     return model
 
 
@@ -123,7 +124,8 @@ def test_a_model_of_before_loads_and_gives_what_it_gave(
     model = tiny_backbones.model(config)
     load_weights(model_folder, config, model.video_to_weights)
     found, expected = (m.see(video()) for m in (model, saved_vipe))
-    assert recognised(found).share.any()
+    looked = saved_vipe.see(video(), recognise=True)
+    assert_close(recognised(found).share, recognised(looked).share)
     assert expected.tokens[0].recognised is None
     for target in expected.targets:
         assert_close(found.delta(target), expected.delta(target))

@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 from vipe.clock import NOTHING
 from vipe.recognition import Recognised
-from vipe.seconds import CODE, LENGTHS, ROLES, Role, Seconds, _least_squares
+from vipe.seconds import CODE, LENGTHS, ROLES, WORDS, Role, Seconds, _least_squares
 from vipe.seen import Seen
 
 CONCEPTS, OUT = 30, 12
@@ -31,6 +31,9 @@ def module() -> Seconds:
     torch.manual_seed(0)
     seconds = Seconds(TARGETS, concepts=CONCEPTS)
     torch.nn.init.ones_(seconds.size)
+    for sign in seconds.sign.values():
+        torch.nn.init.eye_(sign)
+    seconds.code.data *= 10  # least squares are then as good as exact
     return seconds
 
 
@@ -40,7 +43,7 @@ def characters(seconds: Seconds, seen: Seen, thing: int, role: Role) -> str:
     place = next(n for n, own in enumerate(seconds.roles) if role in own)
     number = seconds.roles[place].index(role)
     B = seconds(seen, none)[list(TARGETS)[place]][0]
-    columns = B[:, LENGTHS + number * CODE :][:, :CODE]
+    columns = B[:, WORDS + LENGTHS + number * CODE :][:, :CODE]
     written = columns @ seconds.code[place, number, thing]
     (sign,) = seconds.sign.values()
     return (
@@ -63,8 +66,20 @@ def test_the_length_is_told_in_every_layer() -> None:
     found = seen({2: 1.0}, 480.0)
     (sign,) = seconds.sign.values()
     for B in seconds(found, torch.zeros(1, 1, found.which.shape[1])).values():
-        said = (sign @ B[0, :, :LENGTHS]).argmax(dim=0)
+        said = (sign @ B[0, :, WORDS : WORDS + LENGTHS]).argmax(dim=0)
         assert said.tolist() == [4, 8, 0, NOTHING]
+
+
+def test_words_are_alike_for_all_videos() -> None:
+    seconds = module()
+    always = seconds.always()
+    for found in (seen({2: 1.0}, 480.0), seen({5: 3.0, 6: 4.0}, 9.0)):
+        written = seconds(found, torch.zeros(1, 1, found.which.shape[1]))
+        for target, B in written.items():
+            assert always[target].shape == B.shape[1:]
+            assert_close(B[0, :, :WORDS], always[target][:, :WORDS])
+            assert always[target][:, :WORDS].any()
+            assert not always[target][:, WORDS:].any()
 
 
 def test_nothing_is_written_at_the_start_and_zero_is_no_saddle() -> None:
@@ -89,7 +104,8 @@ def test_of_many_things_those_that_answer_a_kind_are_kept() -> None:
         attention[0, kind] = (found.which[0] == thing).float()
     place = next(n for n, own in enumerate(seconds.roles) if Role("start", 0) in own)
     number = seconds.roles[place].index(Role("start", 0))
-    B = seconds(found, attention)[list(TARGETS)[place]][0, :, LENGTHS + number * CODE :][:, :CODE]
+    B = seconds(found, attention)[list(TARGETS)[place]][0]
+    B = B[:, WORDS + LENGTHS + number * CODE :][:, :CODE]
     (sign,) = seconds.sign.values()
     for thing, due in ((4, 4), (17, 1)):
         assert (sign @ B @ seconds.code[place, number, thing]).argmax() == due
@@ -99,7 +115,7 @@ def test_of_many_things_those_that_answer_a_kind_are_kept() -> None:
 def test_least_squares_is_exact_for_few(things: int) -> None:
     torch.manual_seed(1)
     # Codes that have much in common.
-    codes = 30 * (torch.randn(2, things, CODE) + 2 * torch.randn(2, 1, CODE))
+    codes = 300 * (torch.randn(2, things, CODE) + 2 * torch.randn(2, 1, CODE))
     values = torch.randn(2, things, OUT)
     found = _least_squares(codes, values, torch.ones(2, things))
     assert found.shape == (2, OUT, CODE)

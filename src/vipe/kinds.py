@@ -23,7 +23,7 @@ from vipe.seen import Seen
 from vipe.static_lora import key_rows
 from vipe.targets import kind_of
 
-KINDS = 20
+KINDS = 18
 """q, at most as many as are learned."""
 ASPECTS = 4
 """a: what a kind asks beside what a thing is: how surely, when first, when last, how often."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -271,6 +271,14 @@ class Perception(nn.Module):
             base_model=self.language_model,
             static=self._alike() if config.factor == "B" else None,
         )
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """A model folder of before recollection recognises in frames what it does in parts."""
+        if self.recollection is not None:
+            for name, parameter in self.recollection.sight.named_parameters():
+                before = state.get(f"{prefix}binding.recognise.{name}", parameter.detach())
+                state.setdefault(f"{prefix}recollection.sight.{name}", before.clone())
+        super()._load_from_state_dict(state, prefix, *rest)
 
     def _static(self) -> dict[str, Tensor]:
         """The factor that is alike for all videos, if there is one."""

@@ -20,6 +20,7 @@ target reads and writes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -43,20 +44,21 @@ _QUIETER = -0.7
 class Recollection(nn.Module):
     """Recognised → what B holds of it; exactly zero at initialisation.
 
-    What was recognised is taken as it is: nothing here teaches to recognise.
-
     Args:
         binding: Of the same perception, whose values of concepts it uses.
         targets: (in, out) features of each slot, by its full name, in order.
 
     Attributes:
         late: The targets that have rows for it.
+        sight: The gist of a single frame → logits of what it holds. It starts as what says that of
+            a video's parts, which have more frames and other mistakes.
     """
 
     def __init__(self, binding: Binding, targets: Mapping[str, tuple[int, int]]) -> None:
         super().__init__()
         self.late = late(list(targets))
         own = {target: targets[target] for target in self.late}
+        self.sight = deepcopy(binding.recognise)
         self.kinds = Kinds(binding, own)
         self.seconds = Seconds(own, concepts=binding.concept.shape[0])
         self.quieter = nn.Parameter(torch.tensor([_QUIETER]))
@@ -84,13 +86,14 @@ class Recollection(nn.Module):
         return {target: torch.cat([kinds[target], seconds[target]], dim=-1) for target in self.late}
 
     def beside(self, B: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return B of the late targets with these columns beside; of none, zeros."""
-        return {
-            target: torch.cat([B[target], own[target].to(B[target])], dim=-1)
-            if target in own
-            else F.pad(B[target], (0, self.rank))
-            for target in self.late
-        }
+        """Return B of the late targets with these columns beside; of none, what all videos have."""
+        always = {} if own else self.seconds.always()
+        found: dict[str, Tensor] = {}
+        for target in self.late:
+            columns = own[target] if own else F.pad(always[target], (self.kinds.count, 0))
+            columns = columns.to(B[target]).expand(*B[target].shape[:-1], -1)
+            found[target] = torch.cat([B[target], columns], dim=-1)
+        return found
 
     def trust(self, recognised: Recognised, length: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
         """Return how much what the merged tokens tell of each video counts: all of it in a clip.

@@ -8,7 +8,8 @@ codes have in common (the pseudo-inverse memory: Kohonen, "Correlation Matrix Me
 Transactions on Computers, 1972). Of a video of many things those that kinds of questions attend to
 are kept: the surest of each group.
 
-The length of the video needs no code: a row of its own for each character.
+The length of the video needs no code: a row of its own for each character. Nor do the words around
+a number, "from", "to", "seconds", which are alike for all videos.
 
 Dimensions: b videos, n concepts that were seen, k concepts, d numbers of a code, c characters, q
 rows of A, i and o the features that a target reads and writes.
@@ -22,16 +23,19 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from vipe.clock import SIGNS, said_signs
 from vipe.seen import Seen
 from vipe.static_lora import key_rows
 from vipe.targets import kind_of
 
-CODE = 16
+CODE = 14
 """d."""
 LENGTHS = 4
 """Characters of the length that are written."""
+WORDS = 6
+"""Tokens around numbers that are."""
 
 
 class Role(NamedTuple):
@@ -75,7 +79,7 @@ class Seconds(nn.Module):
         roles: What each late target writes.
     """
 
-    count = LENGTHS + _PER * CODE
+    count = WORDS + LENGTHS + _PER * CODE
 
     def __init__(self, targets: Mapping[str, tuple[int, int]], *, concepts: int) -> None:
         super().__init__()
@@ -89,11 +93,26 @@ class Seconds(nn.Module):
                 for kind, size in sizes.items()
             }
         )
-        self.size = nn.Parameter(torch.zeros(len(targets), LENGTHS + _PER))
+        self.word = nn.ParameterDict(
+            {
+                kind: nn.Parameter(torch.randn(WORDS, size) * size**-0.5)
+                for kind, size in sizes.items()
+            }
+        )
+        self.size = nn.Parameter(torch.zeros(len(targets), WORDS + LENGTHS + _PER))
 
     def keys(self, target: str) -> Float[Tensor, "q i"]:
         """Return the rows of A that a late target has for seconds."""
         return self.rows[target.replace(".", "-")]
+
+    def always(self) -> dict[str, Float[Tensor, "o q"]]:
+        """Return the columns of B that are alike for all videos: those of words, and zeros."""
+        found: dict[str, Tensor] = {}
+        for place, key in enumerate(self.rows):
+            target = key.replace("-", ".")
+            words = self.word[kind_of(target)].mT * (_SIZES * self.size[place, :WORDS])
+            found[target] = F.pad(words, (0, self.count - WORDS))
+        return found
 
     def forward(
         self, seen: Seen, attention: Float[Tensor, "b kinds n"]
@@ -117,11 +136,13 @@ class Seconds(nn.Module):
             target = key.replace("-", ".")
             sign = self.sign[kind_of(target)]
             sizes = _SIZES * self.size[place]
-            parts = [sign[lasts[:, 0, :LENGTHS]].mT * sizes[:LENGTHS]]
+            words, lengths, things = sizes.split([WORDS, LENGTHS, _PER])
+            word = (self.word[kind_of(target)].mT * words).expand(len(length), -1, -1)
+            parts = [word, sign[lasts[:, 0, :LENGTHS]].mT * lengths]
             for number, role in enumerate(roles):
                 values = sign[signs[role.number][..., role.character]]
                 code = self.code[place, number][seen.which]
-                parts.append(sizes[LENGTHS + number] * _least_squares(code, values, kept))
+                parts.append(things[number] * _least_squares(code, values, kept))
             found[target] = torch.cat(parts, dim=-1)
         return found
 

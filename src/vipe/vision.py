@@ -97,11 +97,12 @@ class VideoToWeights(nn.Module):
 
     def frame_logits(self, frames: VisualTokens) -> Float[Tensor, "b k"]:
         """Return the logits of what concepts each of some frames holds, by itself."""
-        binding = self.perception.binding
+        binding, recollection = self.perception.binding, self.perception.recollection
         if binding is None:
             raise ValueError("a perception without concepts recognises nothing")
         few = reduce_to(frames, PICTURE_TOKENS, by="time", locality=self.merging.locality)
-        logits: Tensor = binding.recognise(self.injection.frame_gists(few))
+        sight = binding.recognise if recollection is None else recollection.sight
+        logits: Tensor = sight(self.injection.frame_gists(few))
         return logits.float()
 
     def static_weights(self) -> PerceptualWeights:

@@ -10,7 +10,7 @@ import torch
 
 from vipe.clock import SIGNS
 from vipe.data.time_questions import APPEARS, FROM_TO, GOES, HOW_LONG, LENGTH
-from vipe.seconds import CODE, LENGTHS, ROLES, Role, Seconds
+from vipe.seconds import CODE, LENGTHS, ROLES, WORDS, Role, Seconds
 from vipe.training import asked_seconds
 from vipe.training.asked import Answers, Said
 from vipe.training.asked_seconds import role_of, start_seconds
@@ -35,7 +35,7 @@ def test_all_wordings_of_the_generator_are_known() -> None:
         assert role_of(question, "") == Role("length", 0), question
         assert role_of(question, "10") == Role("length", 2), question
     for question in asked(HOW_LONG):
-        assert role_of(question, "for ") is None, question
+        assert role_of(question, "for ") == Role("duration", 0), question
 
 
 @pytest.mark.parametrize("before", ["", "at", "at 12 seconds", "from 3 to"])
@@ -49,7 +49,8 @@ TARGETS = {f"model.layers.{n}.mlp.down_proj": (24, 16) for n in range(len(ROLES)
 
 
 def tokenizer(text: str, **_: Any) -> Any:
-    return SimpleNamespace(input_ids=[0, {".": 10, " seconds": 11}.get(text) or int(text)])
+    numbers = {".": 10, " seconds": 11, " to": 12}
+    return SimpleNamespace(input_ids=[0, numbers[text] if text in numbers else int(text)])
 
 
 def answers() -> Answers:
@@ -83,12 +84,12 @@ def test_codes_tell_things_apart_where_they_are_due(monkeypatch: pytest.MonkeyPa
     for place, roles in enumerate(seconds.roles):
         target = list(TARGETS)[place]
         for number, role in enumerate(roles):
-            assert seconds.size[place, LENGTHS + number].item() == pytest.approx(
-                7.5 / 3 if role in learned else 0
+            assert seconds.size[place, WORDS + LENGTHS + number].item() == pytest.approx(
+                4 / 3 if role in learned else 0
             )
             if role not in learned:
                 continue
-            first = LENGTHS + number * CODE
+            first = WORDS + LENGTHS + number * CODE
             given = found.read[target] @ seconds.keys(target)[first : first + CODE].T
             due = torch.tensor(
                 [said.before == ("at ", "at 1")[role.character] for said in found.said]

@@ -63,7 +63,7 @@ def test_what_is_recognised_is_what_the_model_recognises_when_it_sees(run: Run) 
 def test_it_learns(run: Run) -> None:
     module = run.module
     with torch.no_grad():  # sure of what it sees, as a trained one is
-        module.perception.binding.recognise[-1].weight *= 100
+        module.perception.recollection.sight[-1].weight *= 100
     values = loop.train_step(run, run.train[0], 0, run.gist[0])
     assert values["frame_loss"] > 0
     assert "gist_loss" not in values, "words are left out"

@@ -5,19 +5,25 @@ Dimensions: t tokens of answers, i a target's inputs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from vipe.training.packing import IGNORE
+from vipe.training.packing import IGNORE, Packer, Turn
 
 if TYPE_CHECKING:
     from vipe.training.batches import Batch
     from vipe.training.methods import WritesWeights
     from vipe.training.run import Run
+
+
+_BESIDE, _TURNS = 3, 16
+"""Rows of what is asked besides are so many times as long, and hold at most so many turns."""
 
 
 class Said(NamedTuple):
@@ -47,17 +53,37 @@ class Answers(NamedTuple):
 
 
 @torch.no_grad()
-def answers(run: Run, method: WritesWeights, targets: Sequence[str], batches: int) -> Answers:
-    """Collect the answers of a run's first batches."""
+def answers(
+    run: Run,
+    method: WritesWeights,
+    targets: Sequence[str],
+    batches: int,
+    beside: Iterator[Turn] | None = None,
+) -> Answers:
+    """Collect the answers of a run's first batches.
+
+    Args:
+        run: Whose.
+        method: Its method.
+        targets: That read.
+        batches: How many.
+        beside: What the videos are asked besides, whatever they show, to the answers given.
+    """
     tokenizer: Any = run.train.packer.tokenizer
+    packer = Packer(tokenizer, _BESIDE * run.recipe.row_tokens)
     read: dict[str, list[Tensor]] = {target: [] for target in targets}
     said: list[Said] = []
     method.eval()
     for step in range(batches):
         batch = run.train[step]
-        for target, inputs in zip(targets, method.reads(batch, targets), strict=True):
-            read[target].append(inputs.half())
-        said += _said(batch, tokenizer)
+        asked = [batch]
+        if beside is not None:
+            turns = [list(islice(beside, _TURNS)) for _ in batch.rows.turns]
+            asked.append(replace(batch, rows=packer.pack(turns)))
+        for one in asked:
+            for target, inputs in zip(targets, method.reads(one, targets), strict=True):
+                read[target].append(inputs.half())
+            said += _said(one, tokenizer)
     return Answers({target: torch.cat(found) for target, found in read.items()}, said)
 
 
@@ -81,36 +107,48 @@ class Ridge:
 
     Args:
         x: What it reads.
+        of: What is asked for at each token, by number; -1 where nothing is.
+        weights: What all tokens at which a row is asked count together, and those of all other
+            rows, beside 1 for every token.
         slack: How small rows are kept.
     """
 
-    def __init__(self, x: Float[Tensor, "t i"], *, slack: float) -> None:
-        unit = x.double()
-        self._spread = unit.square().mean(dim=0).sqrt().clamp_min(1e-6)
-        self._unit = unit / self._spread
-        self._every = self._unit.T @ self._unit
-        self._every.diagonal().add_(slack)
-
-    def rows(
+    def __init__(
         self,
-        wanted: Float[Tensor, "t q"],
-        own: Bool[Tensor, " t"],
-        others: Bool[Tensor, " t"],
+        x: Float[Tensor, "t i"],
+        of: Int[Tensor, " t"],
         *,
         weights: tuple[float, float],
-    ) -> Float[Tensor, "q i"]:
-        """Return rows that give what is wanted where they are asked, and 0 elsewhere.
+        slack: float,
+    ) -> None:
+        self._spread = x.float().square().mean(dim=0).sqrt().clamp_min(1e-6)
+        self._x, self._of, self._weights = x, of, weights
+        self._own = {number: self._moments(of == number) for number in of.unique().tolist()}
+        self._every = sum(self._own.values(), start=torch.zeros(()))
+        self._every.diagonal().add_(slack)
+        self._asked = self._every - self._own.get(-1, torch.zeros(()))
+        self._asked.diagonal().sub_(slack)
+
+    def rows(self, number: int, wanted: Float[Tensor, "own q"]) -> Float[Tensor, "q i"]:
+        """Return rows that give what is wanted where one thing is asked for, and 0 elsewhere.
 
         Args:
-            wanted: What they are to give.
-            own: Where they are asked.
-            others: Where they are not, and are most easily thought to be.
-            weights: What all tokens of each count together, beside 1 for every token.
+            number: Of what is asked for.
+            wanted: What they are to give there, token by token.
         """
-        moments, (mine, theirs) = self._every, weights
-        for part, weight in ((own, mine), (others, theirs)):
-            unit = self._unit[part]
-            moments = moments + weight / max(1, len(unit)) * unit.T @ unit
-        unit = self._unit[own]
-        given = mine / max(1, len(unit)) * unit.T @ wanted[own].double()
-        return (torch.linalg.solve(moments, given).T / self._spread).float()
+        own = self._of == number
+        count, others = int(own.sum()), int(((self._of >= 0) & ~own).sum())
+        mine, theirs = (w / max(1, n) for w, n in zip(self._weights, (count, others), strict=True))
+        moments = self._every + mine * self._own[number]
+        moments = moments + theirs * (self._asked - self._own[number])
+        given = mine * self._unit(own).T @ wanted.float()
+        return (torch.linalg.solve(moments.double(), given.double()).T / self._spread).float()
+
+    def _unit(self, some: Bool[Tensor, " t"]) -> Float[Tensor, "some i"]:
+        return self._x[some].float() / self._spread
+
+    def _moments(self, some: Bool[Tensor, " t"]) -> Float[Tensor, "i i"]:
+        found = torch.zeros(self._x.shape[1], self._x.shape[1])
+        for part in self._unit(some).split(8192):
+            found += part.T @ part
+        return found

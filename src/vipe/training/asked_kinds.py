@@ -37,7 +37,7 @@ _MEMBER, _NONE = 16.0, 7.0
 """Scores of what is of a group, and of nothing; what is not has none."""
 _FEWEST = 8
 """Answers of a kind from which it is learned."""
-_OWN, _OTHERS, _SLACK = 1000.0, 3000.0, 3000.0
+_OWN, _OTHERS, _SLACK = 6000.0, 12_000.0, 3000.0
 """What a kind's tokens count, those of other kinds, and how small rows are kept."""
 _SIZE = 7.5
 """How much all late layers together write of an answer, in a recollection's units."""
@@ -100,12 +100,12 @@ def start_kinds(
         From how many tokens of answers each kind was learned, of fewer than eight none; where
         there is no kind, nothing is written.
     """
-    asked = torch.zeros(len(answers.said), len(KINDS), dtype=torch.bool)
+    asked = torch.full((len(answers.said),), -1)
     for row, said in enumerate(answers.said):
         kind = kind_of(said.question)
         if kind is not None and said.token not in articles:
-            asked[row, KINDS.index(kind)] = True
-    often = asked.sum(dim=0).tolist()
+            asked[row] = KINDS.index(kind)
+    often = [int((asked == number).sum()) for number in range(len(KINDS))]
     members = groups_of(things)
     chosen = [
         number
@@ -119,14 +119,10 @@ def start_kinds(
         kinds.weighs[place] = torch.tensor(_WHICH[kind.which])
         kinds.none[place] = _NONE
         kinds.size[:, place] = _SIZE / len(kinds.rows)
-    any_of_them = asked[:, chosen].any(dim=1)
     for target, x in answers.read.items() if chosen else ():
-        ridge = Ridge(x, slack=_SLACK)
+        ridge = Ridge(x, asked, weights=(_OWN, _OTHERS), slack=_SLACK)
         for place, number in enumerate(chosen):
-            own = asked[:, number]
-            wanted, others = own.float()[:, None], any_of_them & ~own
-            rows = ridge.rows(wanted, own, others, weights=(_OWN, _OTHERS))
-            kinds.keys(target)[place] = rows[0]
+            kinds.keys(target)[place] = ridge.rows(number, torch.ones(often[number], 1))[0]
     return Counter({KINDS[number]: often[number] for number in chosen})
 
 

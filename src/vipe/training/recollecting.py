@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -9,13 +10,13 @@ import torch
 
 from vipe.training.asked import answers
 from vipe.training.asked_kinds import start_kinds
-from vipe.training.asked_seconds import start_seconds
+from vipe.training.asked_seconds import asks_for_times, start_seconds
 
 if TYPE_CHECKING:
     from vipe.training.methods import WritesWeights
     from vipe.training.run import Run
 
-_BATCHES = 48
+_BATCHES = 32
 
 
 @torch.no_grad()
@@ -37,7 +38,8 @@ def start_recollection(run: Run, method: WritesWeights) -> Counter[Any]:
     if not new:
         return Counter()
     tokenizer: Any = run.train.packer.tokenizer
-    found = answers(run, method, recollection.late, _BATCHES)
+    times = asks_for_times(things, random.Random(run.recipe.seed))
+    found = answers(run, method, recollection.late, _BATCHES, beside=times)
     names = binding.said[recollection.kinds.named].detach()[: len(things)]
     learned: Counter[Any] = Counter()
     if recollection.kinds in new:
