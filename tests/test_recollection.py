@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
@@ -14,8 +15,13 @@ import tiny
 import tiny_backbones
 from vipe import PerceptualWeights, ViPE, ViPEConfig
 from vipe.binding import Binding
+from vipe.data.long_questions import ask_long
+from vipe.data.long_scenes import frames_of, sample_long
+from vipe.data.long_structure import RATE
 from vipe.errors import AdapterError
+from vipe.evaluation.metrics import is_right
 from vipe.evaluation.operations import Counter
+from vipe.evaluation.when import is_near
 from vipe.frames import Frames
 from vipe.model_files import load_weights
 from vipe.recognition import Recognised
@@ -207,3 +213,17 @@ def test_operations_are_counted_as_if_all_had_been_seen(recollecting: ViPE) -> N
     ]
     assert counts[1].see > counts[0].see
     assert counts[1].prompt > counts[0].prompt, "the rank of late layers is larger"
+
+
+def test_the_default_model_tells_what_is_seen_once(default_model: ViPE) -> None:
+    """A short event among the scenes of two minutes: what it is, and when."""
+    video = sample_long(1_000_036, 256)
+    pixels = torch.from_numpy(np.stack(list(frames_of(video)))).permute(0, 3, 1, 2)
+    seconds = torch.arange(256) / RATE
+    weights = default_model.see(Frames(pixels=pixels, seconds=seconds, duration=256 / RATE))
+    rows = ask_long(video)
+    needle = next(row for row in rows if row["kind"] == "needle")
+    answer = default_model.ask(weights, needle["question"])
+    assert is_right(answer, needle["accept"])
+    when = next(row for row in rows if row["kind"] == "when")
+    assert is_near(default_model.ask(weights, when["question"]), (when["seconds"],) * 2, 256 / RATE)

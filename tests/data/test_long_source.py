@@ -195,6 +195,14 @@ def test_scenes_before_photographs_are_left_out() -> None:
     assert len(seeds) > 500
 
 
+def test_some_kinds_of_videos_alone(source: LongSource) -> None:
+    some = LongSource(source.source, 20, (8, 100), videos=("order", "chapters"))
+    assert {kind_of(some.clip(index)) for index in range(20)} == {"order", "chapters"}
+    for wrong in ((), ("orders",)):
+        with pytest.raises(DataError, match="of the kinds needle, order, repeats, chapters"):
+            LongSource(source.source, 20, videos=wrong)
+
+
 @pytest.mark.parametrize(
     ("scenes", "lengths", "most", "said"),
     [
