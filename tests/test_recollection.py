@@ -14,6 +14,7 @@ from torch.testing import assert_close
 import tiny
 import tiny_backbones
 from vipe import PerceptualWeights, ViPE, ViPEConfig
+from vipe import seen as seen_module
 from vipe.binding import Binding
 from vipe.data.long_questions import ask_long
 from vipe.data.long_scenes import frames_of, sample_long
@@ -137,7 +138,9 @@ def test_a_model_of_before_loads_and_gives_what_it_gave(
         assert_close(found.delta(target), expected.delta(target))
 
 
-def test_what_frames_hold_is_written(recollecting: ViPE) -> None:
+def test_what_frames_hold_is_written(recollecting: ViPE, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seen_module, "FEW", 0.01)  # tiny models see few things
+    monkeypatch.setattr(seen_module, "MANY", 0.02)
     weights = recollecting.see(video())
     tokens = replace(weights.tokens[0], recognised=None)
     without = recollecting.video_to_weights.write(tokens)

@@ -10,8 +10,8 @@ layers read (docs/decisions/0010).
 - `vipe.kinds`: a kind of question ("what animal …?"), with what answers it as value;
 - `vipe.seconds`: a thing, with when it was seen as value.
 
-A clip of a few things is told by its merged tokens alone, but for the seconds. The more was seen,
-the less what the merged tokens tell counts: they are of no one thing then.
+A clip of a few things is told by its merged tokens alone: nothing of this is written. The more was
+seen, the more of it is, and the less what the merged tokens tell counts: they are of no one thing.
 
 Dimensions: b videos, k concepts, n of them that were seen, q keys, i and o the features that a
 target reads and writes.
@@ -86,14 +86,13 @@ class Recollection(nn.Module):
         return {target: torch.cat([kinds[target], seconds[target]], dim=-1) for target in self.late}
 
     def beside(self, B: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return B of the late targets with these columns beside; of none, what all videos have."""
-        always = {} if own else self.seconds.always()
-        found: dict[str, Tensor] = {}
-        for target in self.late:
-            columns = own[target] if own else F.pad(always[target], (self.kinds.count, 0))
-            columns = columns.to(B[target]).expand(*B[target].shape[:-1], -1)
-            found[target] = torch.cat([B[target], columns], dim=-1)
-        return found
+        """Return B of the late targets with these columns beside; of none, zeros."""
+        return {
+            target: torch.cat([B[target], own[target].to(B[target])], dim=-1)
+            if target in own
+            else F.pad(B[target], (0, self.rank))
+            for target in self.late
+        }
 
     def trust(self, recognised: Recognised, length: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
         """Return how much what the merged tokens tell of each video counts: all of it in a clip.

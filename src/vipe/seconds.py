@@ -9,7 +9,10 @@ Transactions on Computers, 1972). Of a video of many things those that kinds of 
 are kept: the surest of each group.
 
 The length of the video needs no code: a row of its own for each character. Nor do the words around
-a number, "from", "to", "seconds", which are alike for all videos.
+a number, "from", "at".
+
+Of a video of few things nothing is written: "where is the dog?" is answered there, and what is due
+in "at the top" is too near to what is due in "at 12 seconds".
 
 Dimensions: b videos, n concepts that were seen, k concepts, d numbers of a code, c characters, q
 rows of A, i and o the features that a target reads and writes.
@@ -23,7 +26,6 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from vipe.clock import SIGNS, said_signs
 from vipe.seen import Seen
@@ -35,7 +37,7 @@ CODE = 14
 LENGTHS = 4
 """Characters of the length that are written."""
 WORDS = 6
-"""Tokens around numbers that are."""
+"""Tokens around numbers that are written."""
 
 
 class Role(NamedTuple):
@@ -105,19 +107,10 @@ class Seconds(nn.Module):
         """Return the rows of A that a late target has for seconds."""
         return self.rows[target.replace(".", "-")]
 
-    def always(self) -> dict[str, Float[Tensor, "o q"]]:
-        """Return the columns of B that are alike for all videos: those of words, and zeros."""
-        found: dict[str, Tensor] = {}
-        for place, key in enumerate(self.rows):
-            target = key.replace("-", ".")
-            words = self.word[kind_of(target)].mT * (_SIZES * self.size[place, :WORDS])
-            found[target] = F.pad(words, (0, self.count - WORDS))
-        return found
-
     def forward(
         self, seen: Seen, attention: Float[Tensor, "b kinds n"]
     ) -> dict[str, Float[Tensor, "b o q"]]:
-        """Return the columns of B.
+        """Return the columns of B; of a video of few things, zeros.
 
         Args:
             seen: What was seen, when.
@@ -143,7 +136,7 @@ class Seconds(nn.Module):
                 values = sign[signs[role.number][..., role.character]]
                 code = self.code[place, number][seen.which]
                 parts.append(things[number] * _least_squares(code, values, kept))
-            found[target] = torch.cat(parts, dim=-1)
+            found[target] = torch.cat(parts, dim=-1) * seen.crowded[:, None, None]
         return found
 
 
