@@ -27,6 +27,7 @@ from vipe.frames import Frames
 from vipe.model_files import load_weights
 from vipe.recognition import Recognised
 from vipe.recollection import Recollection, late
+from vipe.seen import Seen
 
 TARGETS = {f"model.layers.{n}.mlp.down_proj": (8, 12) for n in range(30)}
 CONCEPTS = 100
@@ -58,7 +59,7 @@ def test_late_layers_have_rows_and_the_last_module_of_each() -> None:
 
 def test_columns_and_rows_fit() -> None:
     binding, module = modules()
-    found = module(recognises(0.9, 0.8), torch.tensor([10.0]), binding)
+    found = module(Seen.of(recognises(0.9, 0.8), torch.tensor([10.0])), binding)
     rows = module.keys()
     assert list(found) == list(rows) == module.late
     B = {target: torch.randn(1, 12, 4) for target in TARGETS}
@@ -74,7 +75,7 @@ def test_the_more_was_seen_the_less_the_rest_counts() -> None:
     _, module = modules()
 
     def trust(count: int) -> torch.Tensor:
-        return module.trust(recognises(*[0.95] * count), torch.ones(1))
+        return module.trust(Seen.of(recognises(*[0.95] * count), torch.ones(1)))
 
     assert [trust(count).item() for count in (0, 1, 4)] == [1, 1, 1], "a clip is as it was"
     assert 0.5 < trust(8).item() < 1
@@ -90,9 +91,9 @@ def test_videos_of_a_batch_do_not_mix() -> None:
         torch.nn.init.normal_(parameter)
     one, two = recognises(*[0.9] * 9), recognises(0.0, 0.8, *[0.9] * 20)
     length = torch.tensor([50.0])
-    together = module(Recognised.batch([one, two]), length.expand(2), binding)
+    together = module(Seen.of(Recognised.batch([one, two]), length.expand(2)), binding)
     for row, alone in enumerate((one, two)):
-        for target, part in module(alone, length, binding).items():
+        for target, part in module(Seen.of(alone, length), binding).items():
             assert part.any()
             assert_close(together[target][row], part[0], rtol=1e-4, atol=1e-4)
 

@@ -24,6 +24,7 @@ from vipe.injection import PerceptualQueries
 from vipe.layers import CrossBlock, VideoNorm
 from vipe.recognition import Recognised
 from vipe.recollection import Recollection
+from vipe.seen import Seen
 from vipe.static_lora import StaticLora, lora_start
 from vipe.targets import find_static_targets, find_targets, kind_of
 from vipe.weights import PerceptualWeights
@@ -242,9 +243,10 @@ class Perception(nn.Module):
         if self.recollection is not None and recognised is not None:
             assert self.binding is not None
             assert length is not None
-            trust = self.recollection.trust(recognised, length)[:, None, None]
+            seen = Seen.of(recognised, length)
+            trust = self.recollection.trust(seen)[:, None, None]
             B = {target: trust * part for target, part in B.items()}
-            recollected = self.recollection(recognised, length, self.binding)
+            recollected = self.recollection(seen, self.binding)
         static = self._static()
         for name, shifted in (("A", A), ("B", B)):
             for target in shifted:

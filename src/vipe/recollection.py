@@ -30,7 +30,6 @@ from torch.nn import functional as F
 
 from vipe.binding import Binding
 from vipe.kinds import Kinds
-from vipe.recognition import Recognised
 from vipe.seconds import Seconds
 from vipe.seen import Seen
 
@@ -42,7 +41,7 @@ _QUIETER = -0.7
 
 
 class Recollection(nn.Module):
-    """Recognised → what B holds of it; exactly zero at initialisation.
+    """Seen → what B holds of it; exactly zero at initialisation.
 
     Args:
         binding: Of the same perception, whose values of concepts it uses.
@@ -75,11 +74,8 @@ class Recollection(nn.Module):
             for target in self.late
         }
 
-    def forward(
-        self, recognised: Recognised, length: Float[Tensor, " b"], binding: Binding
-    ) -> dict[str, Float[Tensor, "b o q"]]:
+    def forward(self, seen: Seen, binding: Binding) -> dict[str, Float[Tensor, "b o q"]]:
         """Return the columns of B that late targets have for it."""
-        seen = Seen.of(recognised, length)
         attention = self.kinds.attention(seen, binding)
         kinds = self.kinds(seen, attention, binding)
         seconds = self.seconds(seen, attention)
@@ -94,13 +90,12 @@ class Recollection(nn.Module):
             for target in self.late
         }
 
-    def trust(self, recognised: Recognised, length: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+    def trust(self, seen: Seen) -> Float[Tensor, " b"]:
         """Return how much what the merged tokens tell of each video counts: all of it in a clip.
 
         The more was seen, the less of it they hold, and what they tell is of no one thing.
         """
-        doublings = Seen.of(recognised, length).doublings.clamp_min(0)
-        return 1 / (1 + F.softplus(self.quieter) * doublings)
+        return 1 / (1 + F.softplus(self.quieter) * seen.doublings.clamp_min(0))
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
         """A model folder of before has none of it."""

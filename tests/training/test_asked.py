@@ -4,32 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 import torch
 from torch.testing import assert_close
 
-import tiny
-from vipe import ViPEConfig
-from vipe.training import loop, sources
 from vipe.training.asked import Ridge, answers
 from vipe.training.packing import IGNORE
-from vipe.training.recipe import Recipe
 
 
-def test_answers_are_the_trained_tokens_in_order(
-    tiny_config: ViPEConfig, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sources.Scenes, "build", lambda *_, **__: tiny.ColourClips())
-    values: dict[str, Any] = {
-        "name": "run",
-        "model": tiny_config.to_dict(),
-        "cache": tmp_path,
-        "runs": tmp_path,
-        "sources": [{"clips": 3, "source": {"kind": "scenes"}}],
-        "optimizer": {"steps": 1},
-        "row_tokens": 150,
-    }
-    run: Any = loop.build(Recipe.model_validate(values), tiny.Quiet())
+def test_answers_are_the_trained_tokens_in_order(run: Any) -> None:
     targets = list(run.module.perception.targets)[:2]
     found = answers(run, run.method, targets, 2)
     labels = torch.cat(
