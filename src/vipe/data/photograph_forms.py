@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageEnhance
 
 from vipe.data.clip import Shot
 from vipe.frames import Frames
 
 CROPS = 2
+"""Parts of a photograph that are as it is; those beyond them are seen in another light."""
 MOVING_FRAMES = 6
 _WINDOW = 0.7
 
@@ -24,16 +25,18 @@ def render_form(image: Image.Image, form: str, *, key: str, size: int) -> Frames
 
     Args:
         image: The photograph, RGB.
-        form: "" (whole), "flip", "crop/J", "pan/J" or "zoom/J".
+        form: "" (whole), "flip", "crop/J", "crop/J/flip", "pan/J" or "zoom/J".
         key: Draws the part and the direction, the same for ever.
         size: Height and width of the frames.
     """
     rng = random.Random(key)
     boxes = [(0.0, 0.0, 1.0, 1.0)]
-    if form == "flip":
+    if form.endswith("flip"):
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    elif form.startswith("crop/"):
+    if form.startswith("crop/"):
         boxes = [_crop(rng)]
+        if int(form.split("/")[1]) >= CROPS:
+            image = _in_other_light(image, rng)
     elif form.startswith("pan/"):
         boxes = _pan(rng)
     elif form.startswith("zoom/"):
@@ -51,6 +54,13 @@ def render_form(image: Image.Image, form: str, *, key: str, size: int) -> Frames
     return Frames(
         pixels=pixels.contiguous(), seconds=torch.arange(len(frames), dtype=torch.float32)
     )
+
+
+def _in_other_light(image: Image.Image, rng: random.Random) -> Image.Image:
+    """Brightness, contrast and colourfulness as another camera would have them."""
+    for enhancer in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
+        image = enhancer(image).enhance(rng.uniform(0.75, 1.3))
+    return image
 
 
 def _crop(rng: random.Random) -> Box:

@@ -5,7 +5,8 @@ WebDataset layout). A photograph is rendered as a few entries of frames, each en
 
     photo/KEY             the whole photograph, one frame
     photo/KEY/flip        mirrored (not where a caption says left or right)
-    photo/KEY/crop/0, /1  a part of 55–90% of the area, one frame
+    photo/KEY/crop/0, …   a part of 55–90% of the area, one frame; from the third on in other light,
+                          and every other one mirrored (photo/KEY/crop/3/flip)
     photo/KEY/pan/0       six frames: a window of 70% of the side moves across (some photographs)
     photo/KEY/zoom/0      six frames: in or out (some photographs)
 
@@ -47,6 +48,8 @@ class PhotographSource:
         size: Height and width of rendered frames.
         moving: Share of the photographs that have a pan or a zoom.
         sequences: Share of the clips that show two or three photographs in a row.
+        crops: Parts of each photograph: the more, the later its captions are learned by heart.
+        cropped: Share of the clips that show one part alone.
         captions: Of how many captions of a photograph each is an answer of its own, not one drawn
             of them all: with rows of captions alone, the cheapest way to learn them.
         max_frames: At most so many frames a clip.
@@ -63,12 +66,15 @@ class PhotographSource:
         size: int = 224,
         moving: float = 0.25,
         sequences: float = 0.2,
+        crops: int = CROPS,
+        cropped: float = 0.2,
         captions: int = 1,
         max_frames: int = 8,
     ) -> None:
         self.photographs = PhotographTars(tars)
         self.seed, self.size = seed, size
         self.moving, self.sequences, self.max_frames = moving, sequences, max_frames
+        self.crops, self.cropped = crops, cropped
         self.captions_asked = captions
         self.captions = [
             tuple(dict.fromkeys(filter(None, map(rules.normalise, found))))
@@ -90,12 +96,19 @@ class PhotographSource:
     def _entries(self, i: int) -> list[str]:
         name = self.photographs.names[i]
         whole = f"photo/{name}"
-        entries = [whole, *(f"{whole}/crop/{j}" for j in range(CROPS))]
+        entries = [whole, *self._crops(i)]
         if self._may_flip(i):
             entries.append(f"{whole}/flip")
         if moving := self._moving(i):
             entries.append(f"{whole}/{moving}/0")
         return entries
+
+    def _crops(self, i: int) -> list[str]:
+        whole, flips = f"photo/{self.photographs.names[i]}", self._may_flip(i)
+        return [
+            f"{whole}/crop/{j}" + ("/flip" if flips and j >= CROPS and j % 2 else "")
+            for j in range(self.crops)
+        ]
 
     def _may_flip(self, i: int) -> bool:
         return not any({"left", "right"} & set(tokens) for tokens in self._tokens[i])
@@ -115,10 +128,10 @@ class PhotographSource:
         if drawn < self.sequences and len(self) > 1:
             return self._sequence(index, rng)
         drawn = (drawn - self.sequences) / (1 - self.sequences)
-        if drawn < 0.2:
-            shots = self._still([f"{whole}/crop/{rng.randrange(CROPS)}"], rng)
+        if drawn < self.cropped:
+            shots = self._still([rng.choice(self._crops(index))], rng)
             return Clip(shots=shots, questions=self._about(index, rng, _SURVIVES_CROP))
-        if drawn < 0.45 and (moving := self._moving(index)):
+        if drawn < self.cropped + 0.25 and (moving := self._moving(index)):
             order = range(MOVING_FRAMES) if rng.random() < 0.5 else range(MOVING_FRAMES)[::-1]
             shot = Shot(
                 key=f"{whole}/{moving}/0",
@@ -130,8 +143,8 @@ class PhotographSource:
         if self._may_flip(index) and rng.random() < 0.5:
             shots = self._still([f"{whole}/flip"], rng)
         else:
-            crops = [f"{whole}/crop/{j}" for j in range(CROPS)]
-            shots = self._still([whole, *rng.sample(crops, rng.randrange(CROPS + 1))], rng)
+            crops = self._crops(index)[:CROPS]
+            shots = self._still([whole, *rng.sample(crops, rng.randrange(len(crops) + 1))], rng)
         return Clip(shots=shots, questions=self._about(index, rng, None))
 
     def _still(self, entries: list[str], rng: random.Random) -> tuple[Shot, ...]:

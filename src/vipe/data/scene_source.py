@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 
 import torch
 from PIL import Image
 
 from vipe.data.clip import Clip, Shot, Sighting
+from vipe.data.compression import as_compressed
 from vipe.data.pictures import STYLES, pictures
 from vipe.data.scene_questions import ask
 from vipe.data.scene_sampling import VERSION, sample_scene
@@ -23,8 +25,9 @@ class SceneSource:
     trained on.
 
     A scene's key ("scene1/openmoji+fluent/224/123456") names its pixels for ever: the version of
-    the generator, the styles, the size, the set of photographs if any, the seed. Only moments that
-    look different are rendered; frames that look the same are shown again by the clip's shot.
+    the generator, the styles, the size, the set of photographs if any, the share of scenes that is
+    compressed if any is, the seed. Only moments that look different are rendered; frames that look
+    the same are shown again by the clip's shot.
     """
 
     def __init__(
@@ -36,6 +39,7 @@ class SceneSource:
         photographs: Sequence[Image.Image] | None = None,
         photographs_name: str = "photographs",
         passes: int = 1,
+        compressed: float = 0.0,
     ):
         """Make a source.
 
@@ -47,6 +51,7 @@ class SceneSource:
             photographs_name: Names the set of photographs in the keys.
             passes: Questions of how many passes are asked of a clip at once: each words them
                 otherwise and asks for other absent things.
+            compressed: Share of the scenes whose frames went through a lossy compression.
 
         Raises:
             DataError: A style is unknown, or no seed is given.
@@ -62,7 +67,9 @@ class SceneSource:
         self.photographs = photographs
         self.passes = passes
         over = f"/{photographs_name}" if photographs is not None else ""
-        self._prefix = f"scene{VERSION}/{'+'.join(self.styles)}/{size}{over}/"
+        lossy = f"/compressed{compressed:g}" if compressed else ""
+        self.compressed = compressed
+        self._prefix = f"scene{VERSION}/{'+'.join(self.styles)}/{size}{over}{lossy}/"
 
     def __len__(self) -> int:
         return len(self.seeds)
@@ -101,6 +108,9 @@ class SceneSource:
         scene = self.scene(int(seed))
         seconds, _ = scene.moments()
         pixels = draw_frames(scene, seconds, self.size, self.photographs)
+        rng = random.Random(key)
+        if rng.random() < self.compressed:
+            pixels = as_compressed(pixels, rng)
         return Frames(
             pixels=torch.from_numpy(pixels),
             seconds=torch.tensor(seconds, dtype=torch.float32),

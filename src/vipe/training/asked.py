@@ -82,7 +82,7 @@ def answers(
             asked.append(replace(batch, rows=packer.pack(turns)))
         for one in asked:
             for target, inputs in zip(targets, method.reads(one, targets), strict=True):
-                read[target].append(inputs.half())
+                read[target].append(inputs.half().cpu())
             said += _said(one, tokenizer)
     return Answers({target: torch.cat(found) for target, found in read.items()}, said)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from vipe.data.clip import Clip, ClipSource
 from vipe.merging import MergeConfig, VisualTokens
+from vipe.training.ahead import made_ahead
 from vipe.training.alignment import AskedWords, Bag
 from vipe.training.concepts import Sightings, sightings
 from vipe.training.features import FeatureStore
@@ -51,6 +51,15 @@ class Batch:
     seen: tuple[Sightings, ...] = ()
     mix: Float[Tensor, "clips videos"] | None = None
     frames: SeenFrames | None = None
+
+    def to(self, device: torch.device | str) -> Batch:
+        """Move what is seen to another device; the language model moves the rows."""
+        return replace(
+            self,
+            tokens=self.tokens.to(device),
+            mix=None if self.mix is None else self.mix.to(device),
+            frames=None if self.frames is None else self.frames.to(device),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,8 +114,12 @@ class Batches:
 
     def __getitem__(self, step: int) -> Batch:
         """Return the batch of a step, always the same."""
+        return self.made(step).to(self.device)
+
+    def made(self, step: int) -> Batch:
+        """Make the batch of a step, on the CPU."""
         clips, kinds, ratio, rng = self._draw(step)
-        return self.collate(clips, rng, ratio, kinds, self._phase(step)[0].segments)
+        return self._collate(clips, rng, ratio, kinds, self._phase(step)[0].segments)
 
     def bags_and_sightings(self, step: int) -> tuple[tuple[Bag, ...], tuple[Sightings, ...]]:
         """Return the words of a step's batch and what it shows alone, which takes little."""
@@ -149,6 +162,16 @@ class Batches:
         segments: Segments | None = None,
     ) -> Batch:
         """Make the batch of some clips; `kinds` are those of questions in each clip's row."""
+        return self._collate(clips, rng, merge_ratio, kinds, segments).to(self.device)
+
+    def _collate(
+        self,
+        clips: Sequence[Clip],
+        rng: random.Random,
+        merge_ratio: float,
+        kinds: Sequence[Kinds] | None,
+        segments: Segments | None,
+    ) -> Batch:
         turns = [_turns(clip, rng) for clip in clips]
         config = None if self.merging is None else replace(self.merging, merge_ratio=merge_ratio)
         parts = [
@@ -176,25 +199,24 @@ class Batches:
             ]
         )
         return Batch(
-            tokens=seen.tokens.to(self.device),
+            tokens=seen.tokens,
             rows=rows,
             bags=self.packer.bags(turns),
             asked=self.packer.asked(rows.turns),
             seen=tuple(map(sightings, clips)),
-            mix=None if seen.mix is None else seen.mix.to(self.device),
-            frames=None if seen.frames is None else seen.frames.to(self.device),
+            mix=seen.mix,
+            frames=seen.frames,
         )
 
-    def stream(self, steps: Iterable[int]) -> Iterator[Batch]:
-        """Yield the batches of some steps, each made while the one before it is used."""
-        with ThreadPoolExecutor(1) as pool:
-            ahead: Future[Batch] | None = None
-            for step in steps:
-                batch, ahead = ahead, pool.submit(self.__getitem__, step)
-                if batch is not None:
-                    yield batch.result()
-            if ahead is not None:
-                yield ahead.result()
+    def stream(self, steps: Iterable[int], workers: int = 0) -> Iterator[Batch]:
+        """Yield the batches of some steps, made while those before them are used.
+
+        Args:
+            steps: Which.
+            workers: Processes that make them; 0 for a thread.
+        """
+        for batch in made_ahead(self.made, steps, workers):
+            yield batch.to(self.device)
 
 
 @lru_cache(maxsize=16)

@@ -20,6 +20,7 @@ from vipe.errors import RecipeError, ViPEError
 from vipe.gist import parts_of
 from vipe.model_files import load_weights, own_language_model, read_any_config, resolve_folder
 from vipe.tokens import VideoToTokens
+from vipe.training.ahead import made_ahead
 from vipe.training.alignment import AlignmentReaders, WordStatistics
 from vipe.training.batches import Batches, Phase
 from vipe.training.concepts import Things
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _log = logging.getLogger(__name__)
-_COUNTED_STEPS = 200
+_COUNTED = 8000
+"""Clips whose words and things are counted before a run."""
 
 
 def build(recipe: Recipe, observer: Observer) -> Run:
@@ -57,9 +59,9 @@ def build(recipe: Recipe, observer: Observer) -> Run:
     with processes.main_first():  # the others find it all in the cache
         features = FeatureStore.for_encoder(recipe.cache or user_cache_path("vipe"), encoder)
         for source in sources:
-            _encode(source, None, features, encoder, shown)
+            _encode(source, None, features, encoder, shown, recipe.workers)
         for source in held_out.values():
-            _encode(source, recipe.held_out.clips, features, encoder, shown)
+            _encode(source, recipe.held_out.clips, features, encoder, shown, recipe.workers)
 
     model, tokenizer = load_language_model(config.language_model)
     torch.manual_seed(recipe.seed)
@@ -86,7 +88,7 @@ def build(recipe: Recipe, observer: Observer) -> Run:
 
     phases = _phases(recipe, processes.batches)
     train_batches = batches(sources, phases, rows)
-    method = _method(recipe, config, model, encoder.channels, train_batches)
+    method = _method(recipe, config, model, encoder.channels, train_batches, processes.device)
     _learn_only(method.module, recipe)
     processes.place(method)
     if isinstance(method, WritesWeights) and method.module.perception.binding is not None:
@@ -133,6 +135,7 @@ def _encode(
     features: FeatureStore,
     encoder: Encoder,
     observer: Observer | None,
+    workers: int,
 ) -> None:
     """Encode what a source's first clips show, or all of them, as far as it can be read.
 
@@ -146,6 +149,7 @@ def _encode(
             source,
             encoder,
             keys=None if clips is None else _shown(source, clips),
+            workers=workers,
             progress=None if observer is None else observer.encoding,
             unread=None if files is None else unread,
         )
@@ -162,7 +166,12 @@ def _shown(source: ClipSource, clips: int) -> list[str]:
 
 
 def _method(
-    recipe: Recipe, config: ViPEConfig, model: PreTrainedModel, channels: int, batches: Batches
+    recipe: Recipe,
+    config: ViPEConfig,
+    model: PreTrainedModel,
+    channels: int,
+    batches: Batches,
+    device: torch.device,
 ) -> Method:
     """Make what is trained, and put the language model into its training form."""
     embeddings: Any = model.get_input_embeddings()
@@ -183,11 +192,13 @@ def _method(
             compile=recipe.compile,
             tuned=recipe.language_model.tuned == "full",
             checkpointing=recipe.language_model.checkpointing,
+            device=device,
         )
 
     if isinstance(module, VideoToTokens):
         return ReadsTokens(module, language(), recipe.alignment, recipe.tuned_after)
-    counted = [batches.bags_and_sightings(step) for step in range(_COUNTED_STEPS)]
+    steps = range(-(-_COUNTED // sum(batches.phases[0].clips)))
+    counted = [*made_ahead(batches.bags_and_sightings, steps, recipe.workers)]
     bags = [bag for some, _ in counted for bag in some]
     readers = AlignmentReaders(
         words,

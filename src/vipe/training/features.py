@@ -13,7 +13,6 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from vipe.data.clip import Clip, ClipSource
 from vipe.encoders import Encoder, encoder_config_to_dict
 from vipe.errors import ViPEError
 from vipe.frames import Frames
+from vipe.training.ahead import made_ahead
 
 _log = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ class FeatureStore:
         *,
         keys: Sequence[str] | None = None,
         entries_per_shard: int = 256,
-        workers: int = 1,
+        workers: int = 0,
         progress: Callable[[int, int], None] | None = None,
         unread: dict[str, ViPEError] | None = None,
     ) -> None:
@@ -107,7 +107,7 @@ class FeatureStore:
             encoder: The frozen encoder.
             keys: Which entries; all of the source by default.
             entries_per_shard: Entries between two writes.
-            workers: Threads that render ahead of the encoder.
+            workers: Processes that render ahead of the encoder; 0 for a thread.
             progress: Called with the entries done and the entries in all.
             unread: Gets the entries that cannot be read, with the reasons.
 
@@ -117,31 +117,28 @@ class FeatureStore:
         wanted = list(dict.fromkeys(source.keys() if keys is None else keys))
         missing = [key for key in wanted if key not in self]
         done = len(wanted) - len(missing)
-        failed: set[str] = set()
-        times: dict[str, list[float]] = {}
 
-        def render(key: str) -> Frames | None:
+        def render(key: str) -> Frames | ViPEError:
             try:
-                frames = source.render(key)
+                return source.render(key)
             except ViPEError as error:
-                if unread is None:
-                    raise
-                unread[key] = error
-                failed.add(key)
-                return None
-            times[key] = frames.seconds.tolist()
-            return frames
+                return error
 
-        with ThreadPoolExecutor(workers) as pool:
-            for start in range(0, len(missing), entries_per_shard):
-                shard = missing[start : start + entries_per_shard]
-                rendered = (frames for frames in pool.map(render, shard) if frames is not None)
-                features = encode_entries(rendered, encoder)
-                if read := [key for key in shard if key not in failed]:
-                    self._write(read, features, [times.pop(key) for key in read])
-                done += len(shard)
-                if progress:
-                    progress(done, len(wanted))
+        rendered = made_ahead(render, missing, workers, ahead=entries_per_shard)
+        for start in range(0, len(missing), entries_per_shard):
+            shard = missing[start : start + entries_per_shard]
+            found = dict(zip(shard, rendered, strict=False))
+            if errors := {key: one for key, one in found.items() if isinstance(one, ViPEError)}:
+                if unread is None:
+                    raise next(iter(errors.values()))
+                unread |= errors
+            read = {key: one for key, one in found.items() if isinstance(one, Frames)}
+            if read:
+                features = encode_entries(read.values(), encoder)
+                self._write([*read], features, [one.seconds.tolist() for one in read.values()])
+            done += len(shard)
+            if progress:
+                progress(done, len(wanted))
 
     def _write(
         self, keys: Sequence[str], features: Sequence[Tensor], seconds: Sequence[list[float]]

@@ -25,6 +25,12 @@ def evaluate(run: Run, step: int) -> dict[str, float]:
     several right answers one is drawn, the same every time.
     """
     run.module.eval()
+    # Compiled layers would be compiled once more, for batches without gradients.
+    with torch.compiler.set_stance("force_eager"):
+        return _scores(run, step)
+
+
+def _scores(run: Run, step: int) -> dict[str, float]:
     ratio = run.recipe.config.merging.merge_ratio
     scores: dict[str, float] = {}
     for name, batches in run.held_out.items():

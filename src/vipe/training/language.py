@@ -26,6 +26,7 @@ from vipe.weights import PerceptualWeights
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+_CPU = torch.device("cpu")
 Precision = Literal["float32", "bfloat16", "int8", "auto"]
 
 
@@ -51,6 +52,7 @@ class TrainingLanguageModel(nn.Module):
         compile: Whether its layers are compiled (worth a minute or two at the start).
         tuned: Whether its own weights are trained.
         checkpointing: Whether its layers compute themselves again in the backward pass.
+        device: Where it will be when it computes.
 
     Raises:
         ModelError: The model has another layout, or does more with its logits than the output
@@ -69,6 +71,7 @@ class TrainingLanguageModel(nn.Module):
         compile: bool = False,
         tuned: bool = False,
         checkpointing: bool = False,
+        device: torch.device = _CPU,
     ) -> None:
         super().__init__()
         body = model.get_decoder()
@@ -78,7 +81,7 @@ class TrainingLanguageModel(nn.Module):
                 "has no embed_tokens and layers"
             )
         if precision == "auto":
-            precision = quickest_precision(next(model.parameters()).device)
+            precision = quickest_precision(device)
             precision = "float32" if tuned and precision == "int8" else precision
         dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
         config = model.config.get_text_config()
@@ -94,8 +97,8 @@ class TrainingLanguageModel(nn.Module):
         # Never in int8: the gradient at the logits is one large value and 49,151 tiny ones that
         # matter together, and one scale for all of them rounds those to zero.
         self.head = TrainingLinear(head, int8=False, tuned=tuned)
-        # Rows are short: the plain attention's backward is faster than the fused one's.
-        self.body.config._attn_implementation = "eager"
+        # Rows are short: on a CPU the plain attention's backward is faster than the fused one's.
+        self.body.config._attn_implementation = "eager" if device.type == "cpu" else "sdpa"
         self.dtype = dtype
         self._targets: dict[str, TrainingLinear] = {}
         for name, module in list(model.named_modules()):

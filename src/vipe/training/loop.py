@@ -49,8 +49,9 @@ def train(recipe: Recipe, observer: Observer) -> Path:
     done = load_checkpoint(folder, module=run.trained, optimizer=run.optimizer) or 0
     log = RunLog(folder, resume_at=done) if processes.main else None
     last = time.monotonic()
-    batches = run.train.stream(processes.places(done, steps))
-    beside = run.gist.stream(processes.places(max(done, recipe.alignment.before), steps))
+    workers = recipe.workers
+    batches = run.train.stream(processes.places(done, steps), workers)
+    beside = run.gist.stream(processes.places(max(done, recipe.alignment.before), steps), workers)
     for step in range(done, steps):
         if step == recipe.alignment.before:
             _start_binding(run)

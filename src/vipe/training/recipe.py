@@ -150,6 +150,9 @@ class Recipe(Part):
         checkpoint_every: Steps between two checkpoints.
         accumulate: Micro-batches of a step, in each process; every one is of all `clips`.
         shard: Whether processes hold parts of the model in place of copies (FSDP2).
+        workers: Processes beside each of these that render what is not in the cache, and make
+            batches ahead; 0 for a thread, which is enough where the CPU trains. A GPU that takes
+            a tenth of a second for a step needs a dozen.
         seed: Draws weights, order and answers.
     """
 
@@ -176,6 +179,7 @@ class Recipe(Part):
     checkpoint_every: int = Field(default=50, ge=1)
     accumulate: int = Field(default=1, ge=1)
     shard: bool = False
+    workers: int = Field(default=0, ge=0)
     seed: int = 0
 
     @field_validator("start_only", mode="before")

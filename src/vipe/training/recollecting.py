@@ -40,7 +40,7 @@ def start_recollection(run: Run, method: WritesWeights) -> Counter[Any]:
     tokenizer: Any = run.train.packer.tokenizer
     times = asks_for_times(things, random.Random(run.recipe.seed))
     found = answers(run, method, recollection.late, _BATCHES, beside=times)
-    names = binding.said[recollection.kinds.named].detach()[: len(things)]
+    names = binding.said[recollection.kinds.named].detach()[: len(things)].cpu()
     learned: Counter[Any] = Counter()
     if recollection.kinds in new:
         articles = {tokenizer(text, add_special_tokens=False).input_ids[0] for text in ("a", "an")}

@@ -29,6 +29,7 @@ class Scenes(Part):
         things: Only scenes whose pictures are all among so many, evenly spread over the table of
             pictures (`vipe.data.pictures`): for a quick experiment.
         passes: Questions of how many passes are asked of a clip at once.
+        compressed: Share of the scenes whose frames went through a lossy compression.
     """
 
     kind: Literal["scenes"] = "scenes"
@@ -39,6 +40,7 @@ class Scenes(Part):
     photographs: str | None = None
     styles: tuple[str, ...] = ("openmoji", "fluent")
     passes: int = Field(default=1, ge=1)
+    compressed: float = Field(default=0.0, ge=0, le=1)
 
     def build(self, data: Path, *, frames: int = 8, size: int = 224) -> ClipSource:
         """Open the source; paths are relative to the data folder."""
@@ -63,7 +65,13 @@ class Scenes(Part):
                 )
             ]
         if self.photographs is None:
-            return SceneSource(seeds, size=size, styles=self.styles, passes=self.passes)
+            return SceneSource(
+                seeds,
+                size=size,
+                styles=self.styles,
+                passes=self.passes,
+                compressed=self.compressed,
+            )
         tars = matching(data, self.photographs)
         name = Path(self.photographs).parent.name + "-" + Path(self.photographs).stem.rstrip("-*")
         return SceneSource(
@@ -73,6 +81,7 @@ class Scenes(Part):
             photographs=photograph_images(tars),
             photographs_name=name,
             passes=self.passes,
+            compressed=self.compressed,
         )
 
 
@@ -157,12 +166,14 @@ class ScenePairs(SceneJoins):
 
 
 class Photographs(Part):
-    """Captioned photographs as clips."""
+    """Captioned photographs as clips; the fields are those of `PhotographSource`."""
 
     kind: Literal["photographs"] = "photographs"
     tars: str
     moving: float = 0.25
     sequences: float = 0.2
+    crops: int = Field(default=2, ge=2)
+    cropped: float = Field(default=0.2, ge=0, le=1)
     captions: int = Field(default=1, ge=1)
     seed: int = 0
 
@@ -176,6 +187,8 @@ class Photographs(Part):
             size=size,
             moving=self.moving,
             sequences=self.sequences,
+            crops=self.crops,
+            cropped=self.cropped,
             captions=self.captions,
         )
 
