@@ -149,3 +149,13 @@ def model_folder(tiny_vipe: ViPE, tmp_path_factory: pytest.TempPathFactory) -> P
 def saved_vipe(model_folder: Path) -> ViPE:
     """The model as it is loaded (saving rounds); do not change it."""
     return ViPE.from_pretrained(model_folder)
+
+
+@pytest.fixture
+def tiny_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiny shapes in the place of Vicuna-7B's and CLIP-L/336's."""
+    from vipe.evaluation import shapes
+
+    monkeypatch.setitem(shapes._LANGUAGE_MODELS, shapes.VICUNA, tiny_backbones.LANGUAGE_SHAPES)
+    monkeypatch.setitem(shapes._VISION_MODELS, shapes.CLIP, tiny_backbones.VISION_SHAPES)
+    monkeypatch.setitem(shapes._PROCESSORS[shapes.CLIP], "crop_size", 32)

@@ -90,16 +90,17 @@ class TokenTwin:
     @classmethod
     def of(cls, model: ViPE, reads: Reads) -> TokenTwin:
         """Make the twin of a model on its very encoder and language model, untrained."""
-        video_to_tokens = VideoToTokens(
-            reads,
-            model.config,
-            channels=model.encoder.channels,
-            language_model=model.language_model,
-        )
+        with model.language_model.device:
+            video_to_tokens = VideoToTokens(
+                reads,
+                model.config,
+                channels=model.encoder.channels,
+                language_model=model.language_model,
+            )
         return cls(
             model.config,
             encoder=model.encoder,
-            video_to_tokens=video_to_tokens.to(model.language_model.device).eval(),
+            video_to_tokens=video_to_tokens.eval(),
             language_model=model.language_model,
             tokenizer=model.tokenizer,
         )

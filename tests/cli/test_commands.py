@@ -479,10 +479,31 @@ def test_bench_counts_and_times_every_method(
         for method in ("text", "vipe", "patches", "merged", "queries")
     ]
     assert all(cost["first_token_seconds"] > 0 for cost in result["costs"])
+    assert result["device"] == "cpu"
     assert {path.name for path in tmp_path.iterdir()} == {"cost.png"}
     table = command("bench", *options, "--no-times").out
     assert table.count("vipe") == 2
     assert "first token" not in table
+
+
+@pytest.mark.usefixtures("tiny_shapes")
+@pytest.mark.parametrize("gpu", [True, False])
+def test_bench_times_random_weights_where_there_is_a_gpu(
+    command: Command, monkeypatch: pytest.MonkeyPatch, gpu: bool
+) -> None:
+    monkeypatch.setattr("vipe.cli.bench._timed_on", lambda _: "cpu" if gpu else None)
+    options = ("--shapes", "vicuna-7b", "--frames", "1,2", "--repeats", 1, "--json")
+    done = command("bench", *options)
+    assert done.status == 0
+    costs = json.loads(done.out)["costs"]
+    assert len(costs) == 10
+    assert all((cost["token_seconds"] is not None) == gpu for cost in costs)
+    lines = [line.removeprefix("vipe: ") for line in done.err.splitlines()]
+    if gpu:
+        assert [cost for line in lines if line[0] == "[" for cost in json.loads(line)] == costs
+    else:
+        assert lines[0] == "there is no GPU to time vicuna-7b on: operations alone"
+        assert "GPU" not in command("bench", *options, "--no-times").err
 
 
 def test_bench_names_what_is_wrong(command: Command, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,13 +12,14 @@ import typer
 
 from vipe.cli import options
 from vipe.errors import DataError
-from vipe.progress import progress
+from vipe.progress import Bar, progress
 
 if TYPE_CHECKING:
     from vipe.evaluation.cost import Cost
 
 Shapes = Literal["model", "vicuna-7b"]
 _PROMPT_TOKENS = 40  # of the shapes that have no tokenizer
+_NEW_TOKENS = 6  # of them, too: the time of such a GPU is dear
 
 
 def _lengths(text: str) -> list[int]:
@@ -39,8 +40,8 @@ def bench(
     shapes: Annotated[
         Shapes,
         typer.Option(
-            help="What to measure: the model, or the operations alone of one of Vicuna-7B's and "
-            "CLIP-L/336's shapes.",
+            help="What to measure: the model, or one of Vicuna-7B's and CLIP-L/336's shapes, whose "
+            "weights are random: operations, and times where there is a GPU.",
         ),
     ] = "model",
     times: Annotated[bool, typer.Option(help="Take times, too.")] = True,
@@ -63,7 +64,8 @@ def bench(
     Compares the bare language model, ViPE, and three models of the same parts that read the video
     as tokens: all patches, what is left when they are merged, and the perceptual queries.
     Operations are counted on the meta device; times are taken here, one method after another in
-    turns.
+    turns. What the memory does not suffice for is not timed. While random weights are timed, the
+    figures of each length also go to stderr when they are known.
     """
     lengths = _lengths(frames)
     if plot is not None and plot.suffix.lower() not in (".png", ".svg", ".pdf"):
@@ -72,26 +74,45 @@ def bench(
         raise DataError(f"{plot}: there is no folder {plot.parent}")
     if shapes != "model" and model is not None:
         raise DataError(f"{model}: of --shapes {shapes} no model is loaded; leave --model out")
+    device = _timed_on(shapes) if times else None
     with progress() as bar:
+        if times and device is None:
+            bar.note(f"there is no GPU to time {shapes} on: operations alone")
         bar.show("loading the model")
         costs = _measure(
             model,
             shapes,
             lengths,
-            times=times,
+            device=device,
             repeats=repeats,
             patience=patience,
             question=question,
-            report=lambda done, total: bar.show("measuring", done, total),
+            bar=bar,
         )
     if plot is not None:
         _draw(costs, plot)
     if as_json:
         from vipe.evaluation.cost import as_json as plain
 
-        print(json.dumps({"shapes": shapes, "question": question, "costs": plain(costs)}))
+        about = {"shapes": shapes, "question": question, "device": _name(device)}
+        print(json.dumps({**about, "costs": plain(costs)}))
     else:
         _print_table(costs)
+
+
+def _timed_on(shapes: Shapes) -> str | None:
+    """Return where times are taken; None where 7B would take too long."""
+    import torch
+
+    if shapes == "model":
+        return "cpu"
+    return "cuda" if torch.cuda.is_available() else None
+
+
+def _name(device: str | None) -> str | None:
+    import torch
+
+    return torch.cuda.get_device_name() if device == "cuda" else device
 
 
 def _measure(
@@ -99,31 +120,46 @@ def _measure(
     shapes: Shapes,
     lengths: Sequence[int],
     *,
-    times: bool,
+    device: str | None,
     repeats: int,
     patience: float,
     question: str,
-    report: Callable[[int, int], None],
+    bar: Bar,
 ) -> list[Cost]:
     import torch
 
-    from vipe.evaluation.cost import measure
+    from vipe.evaluation.cost import as_json, measure
     from vipe.evaluation.operations import Counter
+    from vipe.evaluation.prompt import Prompt
+    from vipe.evaluation.random_weights import random_model
     from vipe.evaluation.shapes import vicuna_7b
-
-    if shapes == "vicuna-7b":
-        with vicuna_7b() as config:
-            counter = Counter(config, dtype=torch.bfloat16, prompt_tokens=_PROMPT_TOKENS)
-            return measure(counter, None, lengths, progress=report)
-
-    from vipe.chat import prompt_ids
     from vipe.evaluation.timing import Stopwatch
     from vipe.model import ViPE
 
-    loaded = ViPE.from_pretrained(model)
-    counter = Counter(loaded.config, prompt_tokens=len(prompt_ids(loaded.tokenizer, question)))
-    stopwatch = Stopwatch(loaded, question=question, repeats=repeats) if times else None
-    return measure(counter, stopwatch, lengths, patience=patience, progress=report)
+    def report(done: int, total: int) -> None:
+        bar.show("measuring", done, total)
+
+    stopwatch = None
+    if shapes == "model":
+        loaded = ViPE.from_pretrained(model)
+        prompt = Prompt.of(loaded.tokenizer, question)
+        counter = Counter(loaded.config, prompt_tokens=len(prompt.ids))
+        if device is not None:
+            stopwatch = Stopwatch.of(loaded, prompt, repeats=repeats)
+        return measure(counter, stopwatch, lengths, patience=patience, progress=report)
+
+    def keep(costs: list[Cost]) -> None:
+        if device is not None:  # that may be ended before it ends
+            bar.note(json.dumps(as_json(costs)))
+
+    with vicuna_7b() as config:
+        counter = Counter(config, dtype=torch.bfloat16, prompt_tokens=_PROMPT_TOKENS)
+        if device is not None:
+            drawn = random_model(config, device=device)
+            vocabulary: int = drawn.language_model.config.vocab_size
+            prompt = Prompt.random(_PROMPT_TOKENS, vocabulary=vocabulary)
+            stopwatch = Stopwatch.of(drawn, prompt, new_tokens=_NEW_TOKENS, repeats=repeats)
+        return measure(counter, stopwatch, lengths, patience=patience, progress=report, found=keep)
 
 
 def _draw(costs: Sequence[Cost], path: Path) -> None:

@@ -35,6 +35,7 @@ def measure(
     methods: Sequence[Method] = METHODS,
     patience: float = 120.0,
     progress: Callable[[int, int], None] | None = None,
+    found: Callable[[list[Cost]], None] | None = None,
 ) -> list[Cost]:
     """Measure every method at every length, from the shortest on.
 
@@ -46,6 +47,7 @@ def measure(
         patience: Seconds; a method whose first token is foretold to take longer, from its
             operations and its speed at the length before, is not timed.
         progress: Called with (lengths done, all).
+        found: Called with the costs at each length, as soon as they are known.
     """
     costs: list[Cost] = []
     last: dict[Method, tuple[int, float]] = {}
@@ -64,7 +66,7 @@ def measure(
             last = {m: (counted[m].prompt, times.first_token) for m, times in timed.items()}
             # What was too slow once is too slow for all that is longer.
             last |= {m: (1, float("inf")) for m in methods if m not in timed}
-        costs += [
+        new = [
             Cost(
                 method=method,
                 frames=length,
@@ -73,6 +75,9 @@ def measure(
             )
             for method in methods
         ]
+        if found is not None:
+            found(new)
+        costs += new
     return costs
 
 

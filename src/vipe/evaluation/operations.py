@@ -86,14 +86,18 @@ class Counter:
             self.vision = VideoToWeights(
                 config, channels=self.encoder.channels, language_model=self.language_model
             ).eval()
+        # What several methods or lengths have alike is counted once.
+        self._merges: dict[tuple[int, bool], tuple[VisualTokens, int]] = {}
+        self._answers: dict[object, tuple[int, int, int]] = {}
 
     def count(self, method: Method, frames: int) -> Operations:
         """Count for a video of so many frames."""
         weights, visual, see, seen_bytes = None, 0, 0, 0
         if method == "vipe":
             recognise = self.vision.recognise if self.vision.perception.recollects else None
-            weights, see = _counted(lambda: self.vision(self._merged(frames, recognise))[0])
-            weights = weights.to(dtype=self.dtype)
+            tokens, merge = self._merge(frames, recognise)
+            weights, write = _counted(lambda: self.vision(tokens)[0])
+            weights, see = weights.to(dtype=self.dtype), merge + write
             seen_bytes = weights.nbytes
         elif method != "text":
             width: Any = self.language_model.get_input_embeddings()
@@ -104,8 +108,9 @@ class Counter:
                     channels=self.encoder.channels,
                     width=width.weight.shape[1],
                 ).eval()
-            soft, see = _counted(lambda: projector(self._tokens(method, frames)))
-            values = soft.values
+            tokens, merge = self._tokens(method, frames)
+            soft, project = _counted(lambda: projector(tokens))
+            values, see = soft.values, merge + project
             visual = values.shape[1]
             seen_bytes = values.shape[1] * values.shape[2] * self.dtype.itemsize
         prompt, token, cache_bytes = self._answer(weights, visual)
@@ -133,7 +138,14 @@ class Counter:
             position=patch_positions(torch.empty(frames, device="meta"), encoder.grid),
         )
 
-    def _merged(self, frames: int, recognise: Recognise | None = None) -> VisualTokens:
+    def _merge(self, frames: int, recognise: Recognise | None = None) -> tuple[VisualTokens, int]:
+        """What the merge leaves of so many frames, and its operations."""
+        key = frames, recognise is None
+        if key not in self._merges:
+            self._merges[key] = _counted(lambda: self._merged(frames, recognise))
+        return self._merges[key]
+
+    def _merged(self, frames: int, recognise: Recognise | None) -> VisualTokens:
         config = self.config.merging
         merge = HierarchicalMerge(config, recognise=recognise)
         for start in range(0, frames, config.frames_per_clip):
@@ -141,13 +153,19 @@ class Counter:
             merge.push(*clip.as_batch())
         return merge.result()
 
-    def _tokens(self, method: Reads, frames: int) -> VisualTokens:
+    def _tokens(self, method: Reads, frames: int) -> tuple[VisualTokens, int]:
         if method == "patches":
-            return every_patch(*self._features(frames).as_batch())
-        return self._merged(frames)
+            return every_patch(*self._features(frames).as_batch()), 0
+        return self._merge(frames)
 
     def _answer(self, weights: PerceptualWeights | None, visual: int) -> tuple[int, int, int]:
         """Operations to the first token and to the next, and bytes of keys and values."""
+        key = None if weights is None else _sizes(weights), visual
+        if key not in self._answers:
+            self._answers[key] = self._count_answer(weights, visual)
+        return self._answers[key]
+
+    def _count_answer(self, weights: PerceptualWeights | None, visual: int) -> tuple[int, int, int]:
         model: Any = self.language_model
         embeddings: Any = model.get_input_embeddings()
         width = embeddings.weight.shape[1]
@@ -210,6 +228,10 @@ def flop_counter() -> FlopCounterMode:
         return 2 * one[0] * one[1] * two[1]
 
     return FlopCounterMode(display=False, custom_mapping={torch.ops.aten.addmm_: added})
+
+
+def _sizes(weights: PerceptualWeights) -> tuple[object, ...]:
+    return tuple((name, *(f.shape for f in weights.factors(name))) for name in weights.targets)
 
 
 def _counted(call: Callable[[], _T]) -> tuple[_T, int]:

@@ -104,10 +104,11 @@ def vicuna_7b() -> Iterator[ViPEConfig]:
     """Yield a config with the shapes of LLaVA-1.5-7B: Vicuna-7B and CLIP-L/14 at 336 pixels.
 
     See `shapes_of`. Injection and perception are as wide as CLIP is, the rank is 32.
+    The encoder computes in bfloat16.
     """
     config = ViPEConfig(
         language_model=VICUNA,
-        encoder=HuggingFaceEncoderConfig(name=CLIP),
+        encoder=HuggingFaceEncoderConfig(name=CLIP, dtype="bfloat16"),
         injection=InjectionConfig(width=1024, heads=16, hidden=2048, joint=2048),
         perception=PerceptionConfig(width=1024, heads=16, rank=32, alpha=64.0),
     )

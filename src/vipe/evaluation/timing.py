@@ -6,28 +6,36 @@ reported. The twins' projectors are fresh: what is read is not understood, but c
 
 from __future__ import annotations
 
-import ctypes
-import gc
+import logging
 import statistics
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from time import perf_counter
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
-from vipe.chat import prompt_ids
 from vipe.evaluation.operations import Method
+from vipe.evaluation.peak_memory import free_memory, peak_memory
+from vipe.evaluation.prompt import Prompt
 from vipe.frames import Frames
 from vipe.model import ViPE
 from vipe.tokens import Reads
 from vipe.twin import SoftPrompt, TokenTwin
 from vipe.weights import PerceptualWeights
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+_log = logging.getLogger(__name__)
+
 Seen = PerceptualWeights | SoftPrompt | None
+
+_WARM = 16
+"""Frames that a method sees before its first time is taken: a GPU loads its programs then."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +44,7 @@ class Times:
 
     Attributes:
         see: From decoded frames to what is kept of the video; of one run.
-        first_token: From the question to the first token, the video being seen; a median.
+        first_token: From the prompt to the first token, the video being seen; a median.
         token: For each token after it; a median.
         peak_bytes: The process's (on a GPU: PyTorch's) highest memory while it saw and answered;
             None where the system does not tell.
@@ -48,93 +56,163 @@ class Times:
     peak_bytes: int | None
 
 
+@dataclass(kw_only=True)
+class _Run:
+    """What is known so far of a method at one length."""
+
+    seen: Seen = None
+    see: float = 0.0
+    peak_bytes: int | None = None
+    first: list[float] = field(default_factory=list)
+    whole: list[float] = field(default_factory=list)
+
+
 class Stopwatch:
-    """Times a model and its twins.
+    """Times ways to see a video, and a language model's answers after them.
 
     Args:
-        model: ViPE.
-        question: What is asked.
+        language_model: Answers.
+        prompt: What is asked.
+        see: How each method sees; the bare language model, "text", does not.
+        image_size: Pixels a side of the frames.
         new_tokens: Tokens of an answer, at least 2.
         repeats: Answers of each method that the medians are of.
     """
 
     def __init__(
-        self, model: ViPE, *, question: str, new_tokens: int = 12, repeats: int = 5
+        self,
+        language_model: PreTrainedModel,
+        prompt: Prompt,
+        see: Mapping[Method, Callable[[Frames], Seen]],
+        *,
+        image_size: int,
+        new_tokens: int = 12,
+        repeats: int = 5,
     ) -> None:
         if new_tokens < 2 or repeats < 1:
             raise ValueError("new_tokens must be at least 2, repeats at least 1")
-        self.model, self.question = model, question
+        self.language_model, self.prompt, self.image_size = language_model, prompt, image_size
         self.new_tokens, self.repeats = new_tokens, repeats
-        self._twins: dict[Reads, TokenTwin] = {
-            reads: TokenTwin.of(model, reads) for reads in get_args(Reads)
+        self._ways = dict(see)
+        self._warm: set[Method] = set()
+
+    @classmethod
+    def of(
+        cls, model: ViPE, prompt: Prompt, *, new_tokens: int = 12, repeats: int = 5
+    ) -> Stopwatch:
+        """Return one of a model and its twins, which are made on its device."""
+        twins: dict[Method, Callable[[Frames], Seen]] = {
+            reads: TokenTwin.of(model, reads).see for reads in get_args(Reads)
         }
+        return cls(
+            model.language_model,
+            prompt,
+            {"vipe": model.see, **twins},
+            image_size=model.encoder.image_size,
+            new_tokens=new_tokens,
+            repeats=repeats,
+        )
 
     def time(self, methods: Sequence[Method], frames: int) -> dict[Method, Times]:
-        """Time some methods on a video of so many random frames."""
-        video = _video(frames, self.model.encoder.image_size)
-        seen: dict[Method, Seen] = {}
-        seconds: dict[Method, float] = {}
-        peaks: dict[Method, int | None] = {}
-        for method in methods:
-            with _peak_memory(self.model.language_model.device) as peak:
-                start = perf_counter()
-                seen[method] = self._see(method, video)
-                self._synchronise()
-                seconds[method] = perf_counter() - start
-                self._answer(seen[method], 2)  # warms up, too
-            peaks[method] = peak[0]
-        first: dict[Method, list[float]] = {method: [] for method in methods}
-        whole: dict[Method, list[float]] = {method: [] for method in methods}
+        """Time some methods on a video of so many random frames.
+
+        A method for which the memory does not suffice is left out.
+        """
+        video = _video(frames, self.image_size)
+        runs = {method: _Run() for method in methods}
+        self._each(runs, lambda method, run: self._begin(method, run, video))
         for _ in range(self.repeats):
-            for times, tokens in ((first, 1), (whole, self.new_tokens)):
-                for method in methods:
-                    times[method].append(self._answer(seen[method], tokens))
-        result: dict[Method, Times] = {}
-        for method in methods:
-            first_token = statistics.median(first[method])
-            rest = statistics.median(whole[method]) - first_token
-            result[method] = Times(
-                see=seconds[method],
-                first_token=first_token,
-                token=max(0.0, rest) / (self.new_tokens - 1),
-                peak_bytes=peaks[method],
+            self._each(runs, lambda _, run: run.first.append(self._answer(run.seen, 1)))
+            self._each(
+                runs, lambda _, run: run.whole.append(self._answer(run.seen, self.new_tokens))
             )
-        return result
+        return {method: self._times(run) for method, run in runs.items()}
+
+    def _each(self, runs: dict[Method, _Run], take: Callable[[Method, _Run], None]) -> None:
+        """Let the methods take a turn; what runs out of memory is out."""
+        for method in list(runs):
+            try:
+                take(method, runs[method])
+            except torch.OutOfMemoryError:
+                del runs[method]
+                _log.warning("%s is not timed: the memory does not suffice", method)
+            if method not in runs:  # not before: the error holds what the method held
+                free_memory(self._device)
+
+    def _begin(self, method: Method, run: _Run, video: Frames) -> None:
+        if method not in self._warm:
+            self._see(method, _video(_WARM, self.image_size))
+            self._warm.add(method)
+        with peak_memory(self._device) as peak:
+            self._synchronise()
+            start = perf_counter()
+            run.seen = self._see(method, video)
+            self._synchronise()
+            run.see = perf_counter() - start
+            self._answer(run.seen, 2)  # warms up, too
+        run.peak_bytes = peak[0]
+
+    def _times(self, run: _Run) -> Times:
+        first_token = statistics.median(run.first)
+        rest = statistics.median(run.whole) - first_token
+        return Times(
+            see=run.see,
+            first_token=first_token,
+            token=max(0.0, rest) / (self.new_tokens - 1),
+            peak_bytes=run.peak_bytes,
+        )
 
     def _see(self, method: Method, video: Frames) -> Seen:
+        """See, and keep it in the language model's dtype."""
         if method == "text":
             return None
-        if method == "vipe":
-            return self.model.see(video)
-        return self._twins[method].see(video)
+        seen = self._ways[method](video)
+        dtype = self.language_model.dtype
+        if isinstance(seen, SoftPrompt):
+            return replace(seen, values=seen.values.to(dtype))
+        return None if seen is None else seen.to(dtype=dtype)
 
     def _answer(self, seen: Seen, tokens: int) -> float:
         """Seconds of an answer of just so many tokens."""
-        model: Any = self.model.language_model
+        model: Any = self.language_model
         start = perf_counter()
         if isinstance(seen, SoftPrompt):
-            twin = self._twins["merged"]  # any twin reads what another one saw
-            given = {"inputs_embeds": twin.embed(seen, self.question)[None]}
+            given = {"inputs_embeds": self._around(seen)[None]}
         else:
-            ids = prompt_ids(self.model.tokenizer, self.question)
-            given = {"input_ids": torch.tensor([ids], device=model.device)}
-        mask = torch.ones(next(iter(given.values())).shape[:2], dtype=torch.long)
+            given = {"input_ids": torch.tensor([self.prompt.ids], device=self._device)}
+        shape = next(iter(given.values())).shape[:2]
         attached = seen.attached_to(model) if isinstance(seen, PerceptualWeights) else nullcontext()
         with attached, torch.inference_mode():
             model.generate(
                 **given,
-                attention_mask=mask.to(model.device),
+                attention_mask=torch.ones(shape, dtype=torch.long, device=self._device),
                 max_new_tokens=tokens,
                 min_new_tokens=tokens,
                 do_sample=False,
-                pad_token_id=self.model.tokenizer.eos_token_id,
+                pad_token_id=self.prompt.end,
+                eos_token_id=self.prompt.end,
             )
         self._synchronise()
         return perf_counter() - start
 
+    @torch.no_grad()
+    def _around(self, seen: SoftPrompt) -> Float[Tensor, "t e"]:
+        """The prompt's embeddings, with the visual tokens between."""
+        embed: Any = self.language_model.get_input_embeddings()
+        before, after = (
+            embed(torch.tensor(ids, dtype=torch.long, device=self._device))
+            for ids in self.prompt.around
+        )
+        return torch.cat([before, seen.values, after])
+
+    @property
+    def _device(self) -> torch.device:
+        device: torch.device = self.language_model.device
+        return device
+
     def _synchronise(self) -> None:
-        if self.model.language_model.device.type == "cuda":
-            torch.cuda.synchronize()
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
 
 
 def _video(frames: int, size: int) -> Frames:
@@ -147,31 +225,3 @@ def _video(frames: int, size: int) -> Frames:
         seconds=(torch.arange(frames) + 0.5) / 2,
         duration=frames / 2,
     )
-
-
-@contextmanager
-def _peak_memory(device: torch.device) -> Iterator[list[int | None]]:
-    """Yield a list whose one entry becomes the highest memory of the block, in bytes."""
-    peak: list[int | None] = [None]
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        yield peak
-        peak[0] = torch.cuda.max_memory_allocated(device)
-        return
-    told = sys.platform.startswith("linux") and _forget_peak()
-    yield peak
-    if told:
-        status = Path("/proc/self/status").read_text(encoding="ascii")
-        (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
-        peak[0] = int(line.split()[1]) * 1024
-
-
-def _forget_peak() -> bool:
-    """Give freed memory back and let the kernel count the peak anew; whether it does."""
-    try:
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    except (OSError, AttributeError):
-        return False
-    return True
