@@ -24,7 +24,7 @@ from vipe.encoders import (
     encoder_config_from_dict,
     encoder_config_to_dict,
 )
-from vipe.encoders.encoder import patch_positions, resize, resolve_precision
+from vipe.encoders.encoder import _filled_up, patch_positions, resize, resolve_precision
 from vipe.encoders.folding import fold_batch_norms
 from vipe.errors import ModelError
 from vipe.frames import Frames
@@ -57,6 +57,15 @@ def test_positions_are_the_centres_of_a_grid(grid: int, frames: int) -> None:
         torch.testing.assert_close(rows[..., 0], rows[..., 1].T)
         edges = torch.linspace(0, 1, grid + 1)
         torch.testing.assert_close(rows[0, :, 1], (edges[:-1] + edges[1:]) / 2)
+
+
+@pytest.mark.parametrize(("frames", "filled"), [(1, 1), (2, 2), (3, 4), (5, 8), (32, 32)])
+def test_a_gpu_sees_few_numbers_of_frames(frames: int, filled: int) -> None:
+    pixels = torch.randint(0, 256, (frames, 3, 4, 4), dtype=torch.uint8)
+    found = _filled_up(pixels)
+    assert len(found) == filled
+    assert torch.equal(found[:frames], pixels)
+    assert torch.equal(found[frames:], pixels[-1:].expand(filled - frames, -1, -1, -1))
 
 
 def test_features_and_positions_must_match(unchecked: None) -> None:

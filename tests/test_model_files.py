@@ -67,6 +67,10 @@ def test_parts_alone_are_loaded_as_far_as_the_model_has_them(folder: Path) -> No
     assert not torch.equal(after["0.weight"], before["0.weight"])
     assert torch.equal(after["0.weight"], renamed.state_dict()["there.weight"])
     assert torch.equal(after["1.weight"], before["1.weight"])
+    linear = nn.Linear(4, 5)
+    load_weights(folder, CONFIG, linear, only={"0.bias": "bias"})  # a part need be no module
+    assert torch.equal(linear.bias, after["0.bias"])
+    assert not torch.equal(linear.weight, after["0.weight"])
     with pytest.raises(ModelError, match=r"model\.safetensors: has no 3 or 10 that the model"):
         load_weights(folder, CONFIG, loaded, only={"3": "3", "10": "10"})
     with pytest.raises(ModelError, match="does not fit its model's config"):

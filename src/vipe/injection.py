@@ -147,7 +147,7 @@ class Injection(nn.Module):
         gists = tokens.features.new_zeros(len(tokens), self.config.gists, self.config.width)
         for rows, part in _of_like_length(tokens):
             patches, key_bias = self.project(self.norm(part.features)), log_size(part.size)
-            gists = gists.index_copy(0, rows, self.gist.pool(patches, part))
+            gists = gists.index_copy(0, rows, self.gist.pool(patches, part).to(gists))
             x = patches + self.position(part)
             if self.clock is not None:
                 x = x + self.clock["tokens"](
@@ -158,7 +158,7 @@ class Injection(nn.Module):
             x = self.norm_out(x)
             if self.resampler is not None:
                 x = self.resampler(x, key_bias)
-            values = values.index_copy(0, rows, F.pad(x, (0, 0, 0, count - x.shape[1])))
+            values = values.index_copy(0, rows, F.pad(x, (0, 0, 0, count - x.shape[1])).to(values))
         bias = (
             log_size(tokens.size) if self.resampler is None else values.new_zeros(values.shape[:2])
         )

@@ -181,7 +181,7 @@ def load_weights(
                 own + key.removeprefix(part): value
                 for part, own in only.items()
                 for key, value in state.items()
-                if key.startswith(f"{part}.")
+                if f"{key}.".startswith(f"{part}.")
             }
             state = {key: state[key] for key in module.state_dict().keys() & state.keys()}
             if not state:

@@ -91,6 +91,22 @@ def test_flip_mirrors_and_crops_differ(source: PhotographSource) -> None:
     assert (crops[0] - whole).abs().mean() > 1
 
 
+def test_more_parts_are_seen_in_another_light_and_mirrored(tars: list[Path]) -> None:
+    few, many = PhotographSource(tars), PhotographSource(tars, crops=6, cropped=1.0, sequences=0.0)
+    assert set(few.keys()) <= set(many.keys())
+    more = [key for key in many.keys() if key not in few.keys()]  # noqa: SIM118
+    assert any(key.endswith("/crop/3/flip") for key in more)
+    assert not any(key.endswith(("/crop/2/flip", "/crop/1/flip")) for key in more)
+    pixels = [many.render(key).pixels for key in more]
+    assert all(one.shape == (1, 3, 224, 224) for one in pixels)
+    assert all(
+        torch.equal(many.render(key).pixels, one) for key, one in zip(more, pixels, strict=True)
+    )
+    shown = {shot.key for i in range(len(many)) for shot in many.clip(i, 1).shots}
+    assert all("/crop/" in key for key in shown)
+    assert shown - set(few.keys())
+
+
 def test_same_key_same_pixels_whatever_the_seed(tars: list[Path]) -> None:
     one, two = (PhotographSource(tars, seed=seed, size=32) for seed in (0, 1))
     keys = one.keys()

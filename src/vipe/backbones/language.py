@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-LAYOUT = 1  # of the unpacked folder; a change of what is written there raises it
+LAYOUT = 2  # of the unpacked folder; a change of what is written there raises it
 
 
 def cast_parameters(model: PreTrainedModel, dtype: torch.dtype) -> None:
@@ -199,5 +199,9 @@ def _unpack(gguf: Path, folder: Path) -> None:
                 pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
             ]
         )
+        # Nor do all releases of transformers read which tokens are special.
+        for name in ("bos", "eos", "pad", "unk"):
+            number = getattr(model.config, f"{name}_token_id")
+            setattr(tokenizer, f"{name}_token", tokenizer.convert_ids_to_tokens(number))
         tokenizer.model_max_length = model.config.max_position_embeddings
         tokenizer.save_pretrained(folder)

@@ -114,7 +114,8 @@ class Encoder(nn.Module, ABC):
         batch = self.config.batch_size
         for start in range(0, len(frames), batch):
             pixels = frames.pixels[start : start + batch].to(device)
-            features[start : start + batch] = self._encode_batch(pixels)
+            filled = pixels if device.type == "cpu" else _filled_up(pixels)
+            features[start : start + batch] = self._encode_batch(filled)[: len(pixels)]
         return PatchFeatures(
             features=features,
             position=patch_positions(frames.seconds.to(device), self.grid),
@@ -130,6 +131,17 @@ class Encoder(nn.Module, ABC):
         dtype = resolve_precision(self.config.dtype, device)
         with torch.autocast(device, dtype=torch.bfloat16, enabled=dtype is torch.bfloat16):
             return self(images)
+
+
+def _filled_up(
+    pixels: UInt8[Tensor, "frames 3 height width"],
+) -> UInt8[Tensor, "filled 3 height width"]:
+    """Repeat the last frame up to a power of two.
+
+    A GPU's library plans each convolution anew for every number of frames, for seconds.
+    """
+    missing = (1 << (len(pixels) - 1).bit_length()) - len(pixels)
+    return torch.cat([pixels, pixels[-1:].expand(missing, -1, -1, -1)]) if missing else pixels
 
 
 def resize(pixels: UInt8[Tensor, "frames 3 height width"], size: int) -> Tensor:
