@@ -148,6 +148,13 @@ def test_a_run_that_was_killed_and_resumed_is_the_same_run(
     assert names == {"checkpoint.pt", "log.csv", "loss.png", "model"}
 
 
+def test_batches_of_other_processes_are_the_same_batches(make: Any) -> None:
+    alone, helped = (Watching() for _ in range(2))
+    train(make("alone", alignment={"gist_weight": 0.5}), alone)
+    train(make("helped", alignment={"gist_weight": 0.5}, workers=2), helped)
+    assert helped.losses == pytest.approx(alone.losses, rel=1e-5)
+
+
 def test_a_run_that_is_over_is_over(make: Any) -> None:
     over = make()
     train(over, Watching())

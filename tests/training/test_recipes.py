@@ -77,6 +77,7 @@ def small(recipe: Recipe, config: ViPEConfig, data: Path, folder: Path) -> Recip
     """The same recipe with tiny models, few scenes, and one or two steps of every stage."""
     values: dict[str, Any] = recipe.model_dump(mode="json")
     values |= {"data": data, "cache": folder / "cache", "runs": folder / "runs"}
+    values["workers"] = 0
     own = values["model"]
     values["model"] = config.to_dict() | {"merging": own.get("merging", {})}
     recollects = own.get("perception", {}).get("recollection", False)

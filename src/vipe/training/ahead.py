@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+import torch
 from torch.utils.data import DataLoader, Dataset
 
 What = TypeVar("What")
@@ -48,6 +49,7 @@ def made_ahead(
             batch_size=None,
             num_workers=min(workers, max(1, len(things))),
             collate_fn=_as_it_is,
+            generator=torch.Generator(),  # the usual one draws the model's weights
             multiprocessing_context="fork",  # they share the features that are in memory
         )
         yield from loader
