@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _log = logging.getLogger(__name__)
-_COUNTED = 8000
-"""Clips whose words and things are counted before a run."""
+_COUNTED_STEPS, _COUNTED_CLIPS = 200, 8000
+"""Steps whose words and things are counted before a run, and clips of these that are enough."""
 
 
 def build(recipe: Recipe, observer: Observer) -> Run:
@@ -197,8 +197,8 @@ def _method(
 
     if isinstance(module, VideoToTokens):
         return ReadsTokens(module, language(), recipe.alignment, recipe.tuned_after)
-    steps = range(-(-_COUNTED // sum(batches.phases[0].clips)))
-    counted = [*made_ahead(batches.bags_and_sightings, steps, recipe.workers)]
+    steps = min(_COUNTED_STEPS, -(-_COUNTED_CLIPS // sum(batches.phases[0].clips)))
+    counted = [*made_ahead(batches.bags_and_sightings, range(steps), recipe.workers)]
     bags = [bag for some, _ in counted for bag in some]
     readers = AlignmentReaders(
         words,
