@@ -46,6 +46,20 @@ def test_a_thread_is_so_far_ahead_and_no_further(ahead: int) -> None:
     assert next(things) == ahead + 1
 
 
+def test_what_nobody_wants_any_longer_is_not_made() -> None:
+    begun: list[int] = []
+
+    def make(number: int) -> int:
+        begun.append(number)
+        time.sleep(0.05)
+        return number
+
+    made = made_ahead(make, range(100), ahead=50)
+    assert next(made) == 0
+    made.close()  # type: ignore[attr-defined]
+    assert len(begun) < 50
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_error_is_raised_where_it_was_made(workers: int) -> None:
     def make(number: int) -> int:

@@ -56,12 +56,16 @@ def made_ahead(
         return
     with ThreadPoolExecutor(1) as pool:
         waiting: deque[Future[Made]] = deque()
-        for thing in of:
-            waiting.append(pool.submit(make, thing))
-            if len(waiting) > ahead:
+        try:
+            for thing in of:
+                waiting.append(pool.submit(make, thing))
+                if len(waiting) > ahead:
+                    yield waiting.popleft().result()
+            while waiting:
                 yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        finally:  # an error, or nobody wants more: what was not begun is not made
+            for future in waiting:
+                future.cancel()
 
 
 def _as_it_is(made: Made) -> Made:
