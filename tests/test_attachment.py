@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+from dataclasses import replace
 
 import pytest
 import torch
@@ -327,14 +328,44 @@ def test_inputs_of_any_shape_take_an_unbatched_update() -> None:
     A, B = torch.randn(2, 6), torch.randn(5, 2)
     for shape in ((), (3,), (2, 3), (2, 1, 3)):
         x, y = torch.randn(*shape, 6), torch.randn(*shape, 5)
-        torch.testing.assert_close(low_rank_add(y, x, A, B, 0.5), y + x @ (0.5 * B @ A).T)
+        expected = y + x @ (0.5 * B @ A).T
+        torch.testing.assert_close(low_rank_add(y, x, A, B, 0.5), expected)
 
 
 def test_an_output_of_any_layout_gets_its_update() -> None:
     x, A, B = torch.randn(2, 5, 6), torch.randn(3, 6), torch.randn(4, 3)
     output = torch.randn(2, 4, 5).mT
     expected = output + x @ A.mT @ B.mT
-    for y in (output.clone(), output.contiguous()):
+    for y in (output, output.contiguous()):
         for read in (x, x.mT.contiguous().mT):
             torch.testing.assert_close(low_rank_add(y.clone(), read, A, B, 1.0), expected)
     assert low_rank_add(output.bfloat16(), x, A, B, 1.0).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("speaks", [False, True])
+def test_rows_of_a_layer_that_say_nothing_are_left_out(
+    tiny_language_model: LlamaForCausalLM, speaks: bool
+) -> None:
+    model, ids = tiny_language_model, tokens(1)
+    weights = make(model)
+    few, more = TARGETS[0], TARGETS[1]
+    A, B = weights.factors(more)
+    rows, columns = torch.randn(5, A.shape[1]), torch.zeros(len(B), 5)
+    columns[0, -1] = float(speaks)
+    wider = replace(
+        weights,
+        A=weights.A | {more: torch.cat([A, rows])},
+        B=weights.B | {more: torch.cat([B, columns], dim=1)},
+        alpha=weights.scale * (len(A) + 5),
+    )
+    with attach(model, wider):
+        ranks = [len(model.get_submodule(name)._updates[0][0]) for name in (few, more)]
+        seen = logits(model, ids)
+    assert ranks == [len(A), len(A) + 5 * speaks]
+    with wider.merge_into(model):
+        close(seen, logits(model, ids))
+    columns.requires_grad_()  # what learns is there, whatever it starts from
+    with attach(model, replace(wider, B=wider.B | {more: torch.cat([B, columns], dim=1)})):
+        model(ids).logits.square().mean().backward()
+    assert columns.grad is not None
+    assert columns.grad.abs().sum() > 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import chain
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,7 +18,12 @@ def is_quantised(weight: Tensor) -> bool:
     """
     if not weight.is_floating_point() or weight.element_size() < 2:  # 8-bit floats need a scale
         return True
-    return any(base.__module__.partition(".")[0] == "torchao" for base in type(weight).__mro__)
+    return _of_torchao(type(weight))
+
+
+@cache
+def _of_torchao(tensor: type) -> bool:
+    return any(base.__module__.partition(".")[0] == "torchao" for base in tensor.__mro__)
 
 
 def home_of(layer: nn.Module) -> tuple[torch.device, torch.dtype | None]:
@@ -27,8 +32,10 @@ def home_of(layer: nn.Module) -> tuple[torch.device, torch.dtype | None]:
     Quantised layers of some libraries (GPTQ, AWQ, HQQ) have no `weight`.
     """
     weight = getattr(layer, "weight", None)
-    for tensor in chain([] if weight is None else [weight], layer.parameters(), layer.buffers()):
-        return tensor.device, None if weight is None or is_quantised(weight) else tensor.dtype
+    if weight is not None:
+        return weight.device, None if is_quantised(weight) else weight.dtype
+    for tensor in (*layer.parameters(), *layer.buffers()):
+        return tensor.device, None
     import torch
 
     return torch.device("cpu"), None
