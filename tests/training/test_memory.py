@@ -40,6 +40,7 @@ def test_what_is_counted_is_what_real_tensors_take(
         list(model.video_to_weights.targets),
         precision=precision,  # type: ignore[arg-type]
         tuned=tuned == "full",
+        device=torch.device("cuda"),  # for its attention: nothing is put there
     )
     own = sum(p.numel() for p in model.video_to_weights.parameters())
     whole = sum(p.numel() for p in language.parameters())

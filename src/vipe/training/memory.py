@@ -99,6 +99,7 @@ def plan(recipe: Recipe, shapes: ViPEConfig) -> Plan:
             list(module.targets),
             precision="bfloat16" if recipe.precision == "auto" else recipe.precision,
             tuned=recipe.language_model.tuned == "full",
+            device=torch.device("cuda"),  # its attention; nothing is put there
         )
         slots = torch.empty(1, len(module.perception.targets), shapes.perception.width)
         gists = torch.empty(1, shapes.injection.gists, shapes.perception.width)
