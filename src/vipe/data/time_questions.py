@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from numpy.random import Generator
 
+from vipe.clock import FINE
 from vipe.data.clip import Question
 from vipe.data.pictures import Picture
 from vipe.data.scene_wordings import fill
@@ -39,8 +40,6 @@ SHOWN_AT = (
 
 _INSIDE = 0.25
 """A moment that is asked for keeps this share of a stretch away from the stretch's ends."""
-_FINE = 20.0
-"""In shorter videos times are said to a tenth of a second."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,8 +108,8 @@ def ask_when(rng: Generator, stretches: Sequence[Stretch], length: float) -> lis
 
 
 def said(seconds: float, length: float) -> str:
-    """Return a number of seconds as it is said: whole, or in a short video to a tenth."""
-    return f"{seconds:.1f}".removesuffix(".0") if length < _FINE else f"{seconds:.0f}"
+    """Return a number of seconds as it is said: whole, or in videos below `FINE` to a tenth."""
+    return f"{seconds:.1f}".removesuffix(".0") if length < FINE else f"{seconds:.0f}"
 
 
 def _spoken(rng: Generator, moment: str) -> str:
