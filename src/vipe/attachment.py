@@ -98,9 +98,9 @@ def _heard(A: Tensor, B: Tensor, least: int) -> tuple[Tensor, Tensor]:
 
     So it is in layers with rows for what recollects (`vipe.recollection`) after a short video.
     """
-    if A.shape[-2] > least and B.ndim == 2 and not (B.requires_grad or B[:, least:].any()):
-        return A[..., :least, :], B[:, :least]
-    return A, B
+    if A.shape[-2] == least or B.ndim == 3 or B.requires_grad or B.is_meta or B[:, least:].any():
+        return A, B
+    return A[..., :least, :], B[:, :least]
 
 
 # Past a module's own `__setattr__`, which looks for parameters in what it is given: it would take

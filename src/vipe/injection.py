@@ -146,7 +146,7 @@ class Injection(nn.Module):
         values = tokens.features.new_zeros(len(tokens), count, self.config.width)
         gists = tokens.features.new_zeros(len(tokens), self.config.gists, self.config.width)
         for rows, part in _of_like_length(tokens):
-            patches, key_bias = self.project(self.norm(part.features)), log_size(part.size)
+            patches, key_bias = self.patches(part), log_size(part.size)
             gists = gists.index_copy(0, rows, self.gist.pool(patches, part).to(gists))
             x = patches + self.position(part)
             if self.clock is not None:
@@ -173,19 +173,28 @@ class Injection(nn.Module):
 
     def gists(self, tokens: VisualTokens) -> Float[Tensor, "b g d"]:
         """Return the queries' gists alone, which takes little."""
-        return self._timed(self.gist(self.project(self.norm(tokens.features)), tokens), tokens)
+        return self._timed(self.gist(self.patches(tokens), tokens), tokens)
 
-    def frame_gists(self, frames: VisualTokens) -> Float[Tensor, "b d"]:
-        """Return the gist of each frame by itself, as of a picture, whatever its second is."""
+    def patches(self, tokens: VisualTokens) -> Float[Tensor, "b m d"]:
+        """Project the tokens."""
+        patches: Tensor = self.project(self.norm(tokens.features))
+        return patches
+
+    def gist_of_patches(self, tokens: VisualTokens) -> Float[Tensor, "b d"]:
+        """Return the gist of whole videos, of tokens whose features are projected."""
+        return self.gist.whole(tokens.features, tokens)[:, 0]
+
+    def gist_of_pictures(self, frames: VisualTokens) -> Float[Tensor, "b d"]:
+        """Return the gist of each frame by itself, as of a picture, whatever its second is.
+
+        Args:
+            frames: Whose features are projected.
+        """
         middle = frames.centre.new_tensor(_PICTURE / 2)
-        picture = replace(
-            frames,
-            centre=torch.cat(
-                [middle.expand_as(frames.centre[..., :1]), frames.centre[..., 1:]], -1
-            ),
-            duration=torch.full_like(frames.duration, _PICTURE),
+        centre = torch.cat([middle.expand_as(frames.centre[..., :1]), frames.centre[..., 1:]], -1)
+        return self.gist_of_patches(
+            replace(frames, centre=centre, duration=torch.full_like(frames.duration, _PICTURE))
         )
-        return self.gist.whole(self.project(self.norm(picture.features)), picture)[:, 0]
 
     def times(self, tokens: VisualTokens) -> Float[Tensor, "b g f"] | None:
         """Return features of the second of each part; None without a clock."""

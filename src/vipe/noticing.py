@@ -22,7 +22,7 @@ from vipe.visual_tokens import VisualTokens
 Recognise = Callable[[VisualTokens, Float[Tensor, "b t"]], Recognised]
 """Says what videos hold, of the tokens of `b · t` frames, each by itself, and their seconds."""
 
-_TOGETHER = 8
+_TOGETHER = 16
 """Clips whose frames are recognised at once."""
 
 _Clip = tuple[VisualTokens, Float[Tensor, "b t"]]

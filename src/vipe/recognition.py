@@ -2,9 +2,10 @@
 
 A merge of bounded size keeps what is alike in many frames. What is seen once in an hour is lost in
 it, unless it is known for what it is before it merges. So each frame is looked at by itself, as a
-picture: the gist of its patches says which concepts it holds (`vipe.binding`), and of every concept
-is kept how surely it was seen at best, when first and last, and how often. That is as large for
-10,000 frames as for one. Two parts of a video join into what the whole is, to the frame.
+picture, and with those around it (`vipe.stretches`): gists of patches say which concepts it holds
+(`vipe.binding`), and of every concept is kept how surely it was seen at best, when first and last,
+and how often. That is as large for 10,000 frames as for one. Two parts of a video join into what
+the whole is, to the frame.
 
 Dimensions: b videos, t frames, k concepts.
 """
@@ -19,7 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-PICTURE_TOKENS = 12
+PICTURE_TOKENS = 18
 """Of a frame that is looked at by itself: with half as many, things are taken for others."""
 
 _ALIKE = 0.5

@@ -18,6 +18,7 @@ from vipe.merging import VisualTokens, reduce_to
 from vipe.perception import Perception
 from vipe.recognition import PICTURE_TOKENS, Recognised
 from vipe.static_lora import StaticLora, beside
+from vipe.stretches import Stretches
 from vipe.weights import PerceptualWeights
 
 
@@ -83,26 +84,49 @@ class VideoToWeights(nn.Module):
         """Return what videos hold, of the tokens of their frames, each by itself.
 
         Args:
-            frames: `b · t` videos of one frame each.
+            frames: `b · t` videos of one frame each, of clips of equal length.
             seconds: When each is shown.
 
         Raises:
             ValueError: The model has no concepts.
         """
         device = seconds.device.type
+        # Stretches lie within clips: cut between these, parts of a video recognise what it does.
+        clips = seconds.reshape(-1, min(seconds.shape[1], self.merging.frames_per_clip))
         quick = resolve_precision("auto", device) is torch.bfloat16
         with torch.autocast(device, dtype=torch.bfloat16) if quick else nullcontext():
-            shares = self.frame_logits(frames).softmax(dim=-1)
-        return Recognised.of_frames(shares.unflatten(0, seconds.shape), seconds)
+            patches = self._few_patches(frames)
+            own = self._sight(self.injection.gist_of_pictures(patches))
+            stretches = Stretches.of(patches, clips)
+            if stretches is not None:
+                together = self._sight(self.injection.gist_of_patches(stretches.tokens))
+        own = own.log_softmax(dim=-1).unflatten(0, clips.shape)
+        if stretches is None:
+            shares = own.exp()
+        else:
+            together = together.log_softmax(dim=-1).unflatten(0, (len(clips), -1))
+            shares = stretches.share_out(own, together)
+        return Recognised.of_frames(shares.reshape(*seconds.shape, -1), seconds)
 
     def frame_logits(self, frames: VisualTokens) -> Float[Tensor, "b k"]:
-        """Return the logits of what concepts each of some frames holds, by itself."""
+        """Return the logits of what concepts each of some frames holds, by itself.
+
+        Raises:
+            ValueError: The model has no concepts.
+        """
+        return self._sight(self.injection.gist_of_pictures(self._few_patches(frames)))
+
+    def _few_patches(self, frames: VisualTokens) -> VisualTokens:
+        """Return a few tokens of each frame, whose features are projected."""
+        few = reduce_to(frames, PICTURE_TOKENS, by="time", locality=self.merging.locality)
+        return replace(few, features=self.injection.patches(few))
+
+    def _sight(self, gists: Float[Tensor, "b d"]) -> Float[Tensor, "b k"]:
         binding, recollection = self.perception.binding, self.perception.recollection
         if binding is None:
             raise ValueError("a perception without concepts recognises nothing")
-        few = reduce_to(frames, PICTURE_TOKENS, by="time", locality=self.merging.locality)
         sight = binding.recognise if recollection is None else recollection.sight
-        logits: Tensor = sight(self.injection.frame_gists(few))
+        logits: Tensor = sight(gists)
         return logits.float()
 
     def static_weights(self) -> PerceptualWeights:
