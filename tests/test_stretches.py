@@ -54,15 +54,15 @@ def test_frames_that_are_far_apart_are_told_by_themselves() -> None:
     shown[:, 4:] += 100
     found = Stretches.of(frames(1, 8), shown)
     assert found is not None
-    assert found.covered.any(dim=2).tolist() == [[True, True]]
+    assert found.covered.any(dim=2).tolist() == [[True, False, True]]
     shown[:, 6:] += 100
     found = Stretches.of(frames(1, 8), shown)
     assert found is not None
-    assert found.covered.any(dim=2).tolist() == [[True, False]]
+    assert found.covered.any(dim=2).tolist() == [[True, False, False]]
     own = torch.randn(1, 8, 6).log_softmax(dim=-1)
     sparse = Stretches.of(frames(1, 8), seconds(1, 8, every=5.0))
     assert sparse is not None
-    together = torch.randn(1, 2, 6).log_softmax(dim=-1)
+    together = torch.randn(1, 3, 6).log_softmax(dim=-1)
     assert_close(sparse.share_out(own, together), own.exp())
 
 
@@ -72,11 +72,11 @@ def test_what_a_stretch_does_not_hold_counts_less() -> None:
     nothing, seen = torch.tensor([0.1, 0.9]), torch.tensor([0.9, 0.1])
     own = nothing.repeat(1, 8, 1).log()
     own[0, 5] = seen.log()
-    around = nothing.repeat(1, 2, 1).log()
+    around = nothing.repeat(1, 3, 1).log()
     shares = found.share_out(own, around)
     assert_close(shares.sum(dim=-1), torch.ones(1, 8))
     assert_close(shares[0, 5], torch.tensor([0.5, 0.5]))
     assert_close(shares[0, 0], nothing)
-    around[0, 1] = seen.log()  # of frames 4 to 7
+    around[0, 1] = seen.log()  # of frames 2 to 5
     shares = found.share_out(own, around)
-    assert shares[0, :, 0].tolist() == pytest.approx([0.1] * 4 + [0.5, 0.9, 0.5, 0.5])
+    assert shares[0, :, 0].tolist() == pytest.approx([0.1, 0.1, 0.25, 0.25, 0.25, 0.75, 0.1, 0.1])

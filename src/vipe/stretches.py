@@ -1,8 +1,8 @@
 """Stage 3 of the flow, beside the merge: some frames in a row, which are recognised together.
 
 What one frame by itself is taken for, the next one often is not. So what a frame holds is what it
-alone and the stretch of frames that it is in are said to hold, as a geometric mean: of 10,000
-frames far fewer are taken for what they do not show, and an event of four frames is still one
+alone and the stretches of frames around it are said to hold, as a geometric mean: of 10,000 frames
+far fewer are taken for what they do not show, and an event of four frames is still one
 (docs/decisions/0012).
 
 Dimensions: b videos, t frames, w stretches, m tokens of a frame, c channels, k concepts.
@@ -20,6 +20,8 @@ from vipe.visual_tokens import VisualTokens
 
 FRAMES = 4
 """Of a stretch."""
+STEP = 2
+"""Frames from one stretch to the next: with four, an event may be half in one, half in another."""
 _LONGEST = 2.0
 """Seconds from the first to the last frame of a stretch; what is further apart is shown apart."""
 
@@ -47,7 +49,7 @@ class Stretches:
         videos, count = seconds.shape
         if count < FRAMES:
             return None
-        starts = sorted({*range(0, count - FRAMES + 1, FRAMES), count - FRAMES})
+        starts = sorted({*range(0, count - FRAMES + 1, STEP), count - FRAMES})
         rows = torch.tensor(starts, device=seconds.device)[:, None] + torch.arange(
             FRAMES, device=seconds.device
         )
@@ -73,9 +75,7 @@ class Stretches:
     def share_out(
         self, own: Float[Tensor, "b t k"], together: Float[Tensor, "b w k"]
     ) -> Float[Tensor, "b t k"]:
-        """Return what frames hold: the mean of what each and its stretch are said to hold.
-
-        Of two stretches, as the last two may share some frames, it is their mean.
+        """Return what frames hold: the mean of what each and its stretches are said to hold.
 
         Args:
             own: Logarithms of what each frame is said to hold by itself.
