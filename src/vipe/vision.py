@@ -81,7 +81,7 @@ class VideoToWeights(nn.Module):
 
     @torch.no_grad()
     def recognise(self, frames: VisualTokens, seconds: Float[Tensor, "b t"]) -> Recognised:
-        """Return what videos hold, of the tokens of their frames, each by itself.
+        """Return what videos hold, of the tokens of their frames, each alone and some in a row.
 
         Args:
             frames: `b · t` videos of one frame each, of clips of equal length.
