@@ -162,6 +162,19 @@ def test_clips_of_mixed_lengths_keep_their_places(
         assert {turn.kind for turn in batch.rows.turns[row]} <= {q.kind for q in clip.questions}
 
 
+def test_videos_of_two_batches_are_seen_in_one_pass(
+    store: FeatureStore, tiny_tokenizer: PreTrainedTokenizerFast
+) -> None:
+    one, other = (make(store, tiny_tokenizer)[step] for step in (0, 1))
+    both = one.tokens_with(other)
+    assert one.tokens_with(None) is one.tokens
+    assert len(both) == len(one.tokens) + len(other.tokens)
+    for row, tokens in ((0, one.tokens), (len(one.tokens), other.tokens)):
+        assert torch.equal(both.features[row, : tokens.count], tokens.features[0])
+        assert (both.size[row, tokens.count :] == 0).all()
+    assert (one.place, other.place) == (0, 1)
+
+
 def test_a_ratio_is_drawn_for_each_step(
     store: FeatureStore, tiny_tokenizer: PreTrainedTokenizerFast
 ) -> None:

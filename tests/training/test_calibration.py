@@ -8,6 +8,7 @@ from torch.testing import assert_close
 
 from vipe.training.calibration import calibrate
 from vipe.training.methods import WritesWeights
+from vipe.training.recipe import Alignment
 from vipe.training.run import Run
 
 
@@ -47,6 +48,18 @@ def test_nothing_else_changes_and_it_can_be_done_again(run: Run) -> None:
     assert all(torch.equal(p, parameters[n]) for n, p in run.module.named_parameters())
     assert [norm.momentum for norm in norms(run).values()] == momenta
     assert all(momenta)
+
+
+def test_clips_that_are_rewarded_count_among_the_latest(run: Run) -> None:
+    seen: list[int] = []
+    run.module.perception.norm.norm.register_forward_pre_hook(lambda _, x: seen.append(len(x[0])))
+    run.rewarded = run.gist
+    calibrate(run, 2)
+    assert seen == [10, 10]
+    seen.clear()
+    run.recipe = run.recipe.model_copy(update={"alignment": Alignment(steps=2)})
+    calibrate(run, 2)
+    assert seen == [5, 5], "before there are answers none is rewarded"
 
 
 def test_while_the_gists_alone_are_trained_their_norm_alone_is_calibrated(run: Run) -> None:

@@ -13,7 +13,9 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
+from vipe.chat import prompt_ids
 from vipe.errors import ModelError
+from vipe.generation import Decoding, generate
 from vipe.training.language import TrainingLanguageModel
 from vipe.training.linear import TrainingLinear, quantise_rows
 from vipe.training.packing import PackedRows, Packer, Turn
@@ -74,6 +76,25 @@ def test_the_logits_are_the_plain_models_with_weights_attached(
     logits, gradients = run(language, packed, update)
     assert_close(logits, plain, rtol=1e-4, atol=1e-5)
     assert all(gradient.any() for gradient in gradients)
+
+
+def test_what_is_sampled_coldly_is_the_likeliest_answer_under_each_videos_weights(
+    tiny_language_model: LlamaForCausalLM, tiny_tokenizer: PreTrainedTokenizerFast
+) -> None:
+    model, update = tiny_language_model, weights(tiny_language_model, 1.0)
+    prompts = [prompt_ids(tiny_tokenizer, turn.question) for turn in TURNS for _ in range(2)]
+    with update.attached_to(model):
+        greedy = generate(model, tiny_tokenizer, prompts, Decoding(max_new_tokens=5))
+    language = TrainingLanguageModel(model, TARGETS)
+
+    def sampled(temperature: float, seed: int) -> list[str]:
+        with language.attached(update):
+            return language.sample(
+                tiny_tokenizer, prompts, temperature=temperature, max_new_tokens=5, seed=seed
+            )
+
+    assert sampled(1e-4, 0) == greedy
+    assert sampled(1.0, 0) == sampled(1.0, 0) != sampled(1.0, 1)
 
 
 def test_nothing_is_left_behind(

@@ -24,6 +24,7 @@ from vipe.training import loop, sources
 from vipe.training.held_out import _exact
 from vipe.training.log import RunLog
 from vipe.training.loop import train
+from vipe.training.methods import WritesWeights
 from vipe.training.optimizer import learning_rate
 from vipe.training.recipe import Recipe
 
@@ -378,6 +379,40 @@ def test_the_gist_learns_beside_the_language_model_by_its_weight(make: Any) -> N
     for name in learned:
         assert whole[name].abs().sum() > 0
         assert_close(half[name] - without[name], (whole[name] - without[name]) / 2)
+
+
+REWARDED = {"clips": 2, "row_tokens": 200, "max_new_tokens": 6, "source": {"kind": "scenes"}}
+
+
+def test_captions_are_rewarded_once_there_are_answers_and_alike_after_a_kill(make: Any) -> None:
+    whole, killed = (
+        make(name, rewarded=REWARDED, alignment={"gist_steps": 2}) for name in ("whole", "killed")
+    )
+    through = Watching()
+    train(whole, through)
+    assert [step for step, values in through.values.items() if "reward" in values] == [3, 4, 5, 6]
+    with pytest.raises(KeyboardInterrupt):
+        train(killed, Watching(stop_after=4))
+    train(killed, Watching())
+    one, other = weights(whole), weights(killed)
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_the_loss_of_rewards_counts_by_its_weight(make: Any) -> None:
+    def gradient(weight: float, worth: float) -> torch.Tensor:
+        task = make(rewarded=REWARDED | {"weight": weight}, optimizer={"steps": 1, "clip": 1e9})
+        run = loop.build(task, Watching())
+        assert isinstance(run.method, WritesWeights)
+        assert run.method.critic is not None
+        assert run.rewarded is not None
+        run.method.critic.reward = lambda captions, _: worth * torch.tensor([*map(len, captions)])
+        run.optimizer.step = run.optimizer.zero_grad = lambda **_: None  # type: ignore[method-assign,assignment]
+        loop.train_step(run, run.train[0], 0, rewarded=run.rewarded[0])
+        return torch.cat([p.grad.flatten() for p in run.module.parameters() if p.grad is not None])
+
+    without, once, twice = gradient(1.0, 0.0), gradient(1.0, 0.5), gradient(2.0, 0.5)
+    assert (once - without).abs().max() > 1e-4
+    assert_close(twice - without, 2 * (once - without), rtol=1e-3, atol=1e-6)
 
 
 def test_files_are_trained_on_and_broken_ones_are_named_counted_and_skipped(

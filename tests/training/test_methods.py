@@ -173,6 +173,24 @@ def test_a_twin_has_no_gist_and_no_slots_to_align(wrong: str, tmp_path: Path) ->
         load_recipe(path, [f"alignment.{wrong}"])
 
 
+@pytest.mark.parametrize(
+    ("also", "said"),
+    [("method=tokens", "sampled under a video's weights"), ("shard=true", "need the model whole")],
+)
+def test_captions_are_rewarded_of_a_whole_model_that_writes_weights(
+    also: str, said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "rewarded.yaml"
+    path.write_text(
+        "name: rewarded\noptimizer: {steps: 1}\n"
+        "sources: [{clips: 1, source: {kind: scenes}}]\n"
+        "rewarded: {clips: 1, source: {kind: scenes}}\n"
+    )
+    assert load_recipe(path).rewarded is not None
+    with pytest.raises(RecipeError, match=f"rewarded: .*{said}"):
+        load_recipe(path, [also])
+
+
 class Noting(tiny.Quiet):
     """Keeps the last scores."""
 

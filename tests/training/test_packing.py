@@ -108,6 +108,7 @@ def test_an_answer_of_k_tokens_counts_the_root_of_k(packer: Packer) -> None:
     wanted = torch.tensor([(len(turn.answer) + 1) ** 0.5 for turn in answers])
     assert_close(torch.stack([weight[own].sum() for own in counts]), wanted / wanted.sum())
     assert all(len(weight[own].unique()) == 1 for own in counts)
+    assert torch.equal(rows.answered(), torch.stack(counts).int().argmax(0))
 
 
 def test_rows_need_room_for_a_question(tiny_tokenizer: PreTrainedTokenizerFast) -> None:

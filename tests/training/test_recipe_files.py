@@ -93,6 +93,11 @@ def test_an_override_that_fits_nowhere_is_named(recipe: Path, wrong: str) -> Non
         ("held_out.every=0", r"held_out\.every: .*greater"),
         ("held_out.clips=0", r"held_out\.clips: .*greater"),
         ("row_tokens=-1", r"row_tokens: .*greater"),
+        ("rewarded={clips: 2}", r"rewarded\.source: field required"),
+        (
+            "rewarded={clips: 2, samples: 1, source: {kind: scenes}}",
+            r"rewarded\.samples: .*greater",
+        ),
         ("model.depth=3", r"model config: unknown key 'depth'"),
         ("model.merging.merge_ratio=2", r"model config: merging: merge_ratio must be"),
         ("model.merging=half", r"merging must be a mapping"),

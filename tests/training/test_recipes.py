@@ -95,6 +95,8 @@ def small(recipe: Recipe, config: ViPEConfig, data: Path, folder: Path) -> Recip
         if source["kind"] == "scene_long":  # wants several things of a group
             source |= {"kinds": ["still"], "count": 400, "photographs": None}
             source |= {"lengths": (8, 60), "most": 32}
+    if values["rewarded"] is not None:
+        values["rewarded"] |= {"clips": 2, "row_tokens": 600}
     stages = {name: min(2, values["alignment"][name]) for name in ("gist_steps", "steps")}
     values["alignment"] |= stages
     values["optimizer"] |= {"steps": sum(stages.values()) + 2, "warmup": 1}

@@ -42,6 +42,7 @@ class Batch:
         mix: Of which videos a clip's weights are the mean, by what shares; None where each clip
             is the video of the same place.
         frames: Of the videos, to be recognised; None where that is not asked for.
+        place: Its number in the run, which seeds what is drawn under it.
     """
 
     tokens: VisualTokens
@@ -51,6 +52,13 @@ class Batch:
     seen: tuple[Sightings, ...] = ()
     mix: Float[Tensor, "clips videos"] | None = None
     frames: SeenFrames | None = None
+    place: int = 0
+
+    def tokens_with(self, other: Batch | None) -> VisualTokens:
+        """Return the videos of this batch, and after them those of another."""
+        if other is None:
+            return self.tokens
+        return VisualTokens.batch([self.tokens, other.tokens])
 
     def to(self, device: torch.device | str) -> Batch:
         """Move what is seen to another device; the language model moves the rows."""
@@ -119,7 +127,8 @@ class Batches:
     def made(self, step: int) -> Batch:
         """Make the batch of a step, on the CPU."""
         clips, kinds, ratio, rng = self._draw(step)
-        return self._collate(clips, rng, ratio, kinds, self._phase(step)[0].segments)
+        batch = self._collate(clips, rng, ratio, kinds, self._phase(step)[0].segments)
+        return replace(batch, place=step)
 
     def bags_and_sightings(self, step: int) -> tuple[tuple[Bag, ...], tuple[Sightings, ...]]:
         """Return the words of a step's batch and what it shows alone, which takes little."""
@@ -238,6 +247,7 @@ def _turns(clip: Clip, rng: random.Random) -> list[Turn]:
                 answer=rng.choice(question.answers),
                 kind=question.kind,
                 before=question.before,
+                answers=question.answers,
             )
         )
     kinds = sorted(rng.sample(list(by_kind), len(by_kind)), key=lambda kind: kind != "caption")

@@ -33,6 +33,7 @@ from vipe.training.packing import Packer
 from vipe.training.processes import Processes
 from vipe.training.recipe import Recipe
 from vipe.training.run import Observer, Run
+from vipe.training.self_critical import critic_of
 from vipe.training.sources import Source
 from vipe.vision import VideoToWeights
 
@@ -56,9 +57,10 @@ def build(recipe: Recipe, observer: Observer) -> Run:
 
     sources = [opened(share.source) for share in recipe.sources]
     held_out = {name: opened(source) for name, source in recipe.held_out.sources.items()}
+    praised = None if recipe.rewarded is None else opened(recipe.rewarded.source)
     with processes.main_first():  # the others find it all in the cache
         features = FeatureStore.for_encoder(recipe.cache or user_cache_path("vipe"), encoder)
-        for source in sources:
+        for source in sources if praised is None else [*sources, praised]:
             _encode(source, None, features, encoder, shown, recipe.workers)
         for source in held_out.values():
             _encode(source, recipe.held_out.clips, features, encoder, shown, recipe.workers)
@@ -89,6 +91,11 @@ def build(recipe: Recipe, observer: Observer) -> Run:
     phases = _phases(recipe, processes.batches)
     train_batches = batches(sources, phases, rows)
     method = _method(recipe, config, model, encoder.channels, train_batches, processes.device)
+    rewarded = None
+    if recipe.rewarded is not None and praised is not None and isinstance(method, WritesWeights):
+        method.critic = critic_of(recipe.rewarded, praised, tokenizer)
+        each = Phase(clips=(recipe.rewarded.clips,), merge_ratios=recipe.merge_ratios)
+        rewarded = batches([praised], [each], [("caption",)])
     _learn_only(method.module, recipe)
     processes.place(method)
     if isinstance(method, WritesWeights) and method.module.perception.binding is not None:
@@ -104,6 +111,7 @@ def build(recipe: Recipe, observer: Observer) -> Run:
         optimizer=optimizer,
         train=train_batches,
         gist=batches(sources, [replace(phases[0], steps=None)]),
+        rewarded=rewarded,
         held_out={name: batches([source]) for name, source in held_out.items()},
         language_model=model,
     )

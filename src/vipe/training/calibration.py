@@ -34,7 +34,9 @@ def calibrate(run: Run, steps: int) -> None:
     set_to_train(run.module)
     last = steps * run.processes.batches
     for place in range(max(0, last - _BATCHES), last):
-        run.method.normalise(run.train[place].tokens, steps)
+        rewards = run.rewarded if steps > run.recipe.alignment.before else None
+        also = None if rewards is None else rewards[place]
+        run.method.normalise(run.train[place].tokens_with(also), steps)
     for norm, momentum in zip(norms, usual, strict=True):
         norm.momentum = momentum
 

@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from vipe.errors import ModelError
+from vipe.generation import Decoding, generate
 from vipe.tokens import SoftTokens
 from vipe.training.linear import TrainingLinear
 from vipe.training.packing import IGNORE, PackedRows
@@ -24,7 +25,7 @@ from vipe.training.recomputing import recompute
 from vipe.weights import PerceptualWeights
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _CPU = torch.device("cpu")
 Precision = Literal["float32", "bfloat16", "int8", "auto"]
@@ -93,6 +94,7 @@ class TrainingLanguageModel(nn.Module):
             parameter.data = parameter.data.to(torch.float32 if tuned else dtype)
         head = model.get_output_embeddings()
         self.body, self.tuned = body, tuned
+        self._whole = (model,)  # no module of this one, or its weights would be there twice
         self._cap: float | None = getattr(config, "final_logit_softcapping", None)
         # Never in int8: the gradient at the logits is one large value and 49,151 tiny ones that
         # matter together, and one scale for all of them rounds those to zero.
@@ -207,6 +209,24 @@ class TrainingLanguageModel(nn.Module):
                 attention_mask=mask,
                 use_cache=False,
             ).last_hidden_state
+
+    def sample(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        prompts: Sequence[Sequence[int]],
+        *,
+        temperature: float,
+        max_new_tokens: int,
+        seed: int,
+    ) -> list[str]:
+        """Draw an answer to each prompt (token ids), under what is attached.
+
+        With the updates of s videos the prompts of the first come first, as many of each.
+        """
+        decoding = Decoding(temperature=temperature, max_new_tokens=max_new_tokens, seed=seed)
+        # Compiled layers would be compiled anew for each length.
+        with torch.compiler.set_stance("force_eager"), self._mixed():
+            return generate(self._whole[0], tokenizer, prompts, decoding)
 
     @torch.no_grad()
     def inputs(self, rows: PackedRows, targets: Sequence[str]) -> list[Float[Tensor, "b t i"]]:

@@ -56,6 +56,7 @@ class TrainingLinear(nn.Module):
 
     def forward(self, x: Float[Tensor, "... inputs"]) -> Float[Tensor, "... outputs"]:
         """Return `W x + b`, and the update's part where there is one."""
+        x = x.contiguous()  # of the last places of rows a CPU would make a product for each
         if self.int8:
             y = _Int8Product.apply(x, self.weight, self.scales)
             y = y if self.bias is None else y + self.bias

@@ -51,14 +51,21 @@ def train(recipe: Recipe, observer: Observer) -> Path:
     last = time.monotonic()
     workers = recipe.workers
     batches = run.train.stream(processes.places(done, steps), workers)
-    beside = run.gist.stream(processes.places(max(done, recipe.alignment.before), steps), workers)
+    places = processes.places(max(done, recipe.alignment.before), steps)
+    beside = run.gist.stream(places, workers)
+    rewarded = None if run.rewarded is None else run.rewarded.stream(places, workers)
     for step in range(done, steps):
         if step == recipe.alignment.before:
             _start_binding(run)
-        both = step >= recipe.alignment.before and recipe.alignment.gist_weight > 0
+        answers = step >= recipe.alignment.before
         micro = [
             train_step(
-                run, next(batches), step, next(beside) if both else None, last=number == each
+                run,
+                next(batches),
+                step,
+                next(beside) if answers and recipe.alignment.gist_weight > 0 else None,
+                next(rewarded) if answers and rewarded is not None else None,
+                last=number == each,
             )
             for number in range(1, each + 1)
         ]
@@ -139,7 +146,13 @@ def _together(micro: Sequence[dict[str, float]], processes: Processes) -> dict[s
 
 
 def train_step(
-    run: Run, batch: Batch, step: int, beside: Batch | None = None, *, last: bool = True
+    run: Run,
+    batch: Batch,
+    step: int,
+    beside: Batch | None = None,
+    rewarded: Batch | None = None,
+    *,
+    last: bool = True,
 ) -> dict[str, float]:
     """Take one micro-batch; with the last of a step, step.
 
@@ -148,6 +161,7 @@ def train_step(
         batch: What the micro-batch sees.
         step: From 0.
         beside: Clips for the gist's losses beside the language model's.
+        rewarded: Clips whose captions are sampled and rewarded.
         last: Whether it is the last of the step.
 
     Returns:
@@ -161,7 +175,7 @@ def train_step(
     set_learning_rate(run.optimizer, rate, tuned_warmup(step, run.recipe))
     set_to_train(run.module)
     with run.processes.micro_batch(run.model, last=last):
-        loss, values = run.model(batch, step, beside)
+        loss, values = run.model(batch, step, beside, rewarded)
         run.processes.backward(loss)
     if last:
         run.language.drop_gradients()

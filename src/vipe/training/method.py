@@ -49,7 +49,11 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def forward(
-        self, batch: Batch, step: int, beside: Batch | None = None
+        self,
+        batch: Batch,
+        step: int,
+        beside: Batch | None = None,
+        rewarded: Batch | None = None,
     ) -> tuple[Float[Tensor, ""], dict[str, float]]:
         """Compute the loss of a step, from 0, and what there is to say of it.
 
@@ -57,6 +61,7 @@ class Method(nn.Module, ABC):
             batch: What the step sees.
             step: Which it is: stages have losses of their own.
             beside: Clips for the losses that need no language model, beside its own.
+            rewarded: Clips whose captions are sampled and rewarded.
         """
 
     @abstractmethod

@@ -24,6 +24,7 @@ from vipe.training.language import TrainingLanguageModel
 from vipe.training.method import Method, answer_losses
 from vipe.training.packing import IGNORE
 from vipe.training.recipe import Alignment
+from vipe.training.self_critical import SelfCritic
 from vipe.vision import VideoToWeights
 from vipe.weights import PerceptualWeights
 
@@ -41,7 +42,12 @@ class WritesWeights(Method):
         alignment: Which losses there are, and when.
         things: What the concepts of a binding are to be.
         tuned_after: Steps before the language model itself is tuned; None where it never is.
+
+    Attributes:
+        critic: Samples and rewards captions; None where none are.
     """
+
+    critic: SelfCritic | None = None
 
     def __init__(
         self,
@@ -61,13 +67,20 @@ class WritesWeights(Method):
         return {"module": self.module, "readers": self.readers}
 
     def forward(
-        self, batch: Batch, step: int, beside: Batch | None = None
+        self,
+        batch: Batch,
+        step: int,
+        beside: Batch | None = None,
+        rewarded: Batch | None = None,
     ) -> tuple[Float[Tensor, ""], dict[str, float]]:
         """The gist's losses, then the slots', then the language model's with some of these."""
         alignment = self.alignment
         if step < alignment.gist_steps:
             return self._gist(batch)
-        gists, slots = self._read(batch.tokens)
+        # In one pass with the rest: norms take their statistics from all that a step sees.
+        gists, slots = self._read(batch.tokens_with(rewarded))
+        praised_gists, gists = gists[len(batch.tokens) :], gists[: len(batch.tokens)]
+        praised_slots, slots = slots[len(batch.tokens) :], slots[: len(batch.tokens)]
         values: dict[str, float] = {}
         loss = slots.new_zeros(())
         if step < alignment.before or alignment.weight > 0:
@@ -86,6 +99,10 @@ class WritesWeights(Method):
         if beside is not None:
             gist, of_gist = self._gist(beside)
             loss, values = loss + alignment.gist_weight * gist, values | of_gist
+        if rewarded is not None and self.critic is not None:
+            weights = self._decide(praised_slots, praised_gists, rewarded, lora=tunes)
+            criticised, of_captions = self.critic(self.language, weights, rewarded)
+            loss, values = loss + criticised, values | of_captions
         return loss, values | {"loss": answered.item()}
 
     # What is trained is kept in float32 and multiplied as the language model is: on a CPU with bf16
@@ -239,9 +256,13 @@ class ReadsTokens(Method):
         return {"module": self.module}
 
     def forward(
-        self, batch: Batch, step: int, beside: Batch | None = None
+        self,
+        batch: Batch,
+        step: int,
+        beside: Batch | None = None,
+        rewarded: Batch | None = None,
     ) -> tuple[Float[Tensor, ""], dict[str, float]]:
-        """The language model's loss; there is none beside it."""
+        """The language model's loss; there is none beside it, and none of rewards."""
         with self.language.attached(self._lora(step, tuned=self._tunes(step))):
             logits, labels = self.language(batch.rows, self._visual(batch))
         answered, weighted = answer_losses(logits, labels, batch)

@@ -33,12 +33,16 @@ _PREFIX, _PADDING = 0, -1
 
 @dataclass(frozen=True, kw_only=True)
 class Turn:
-    """One question with the answer that is trained, and what was said before it."""
+    """One question with the answer that is trained, and what was said before it.
+
+    `answers` are all that would be right, where that is known.
+    """
 
     question: str
     answer: str
     kind: str
     before: tuple[tuple[str, str], ...] = ()
+    answers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,12 +102,14 @@ class PackedRows:
         An answer of k tokens counts √k: were every token alike, a "yes" would count a sixth of a
         caption, and "yes" and "no" are learned last.
         """
-        trained = self.labels != IGNORE
-        row = torch.arange(len(self.labels))[:, None].expand_as(self.turn)
-        # Each turn of each row has a number of its own.
-        answer = (row * (self.turn.max() + 1) + self.turn)[trained]
+        answer = self.answered()
         weight = torch.bincount(answer)[answer].float().rsqrt()
         return weight / weight.sum()
+
+    def answered(self) -> Int[Tensor, " n"]:
+        """Return the turn that each of the n trained tokens answers, counted over all rows."""
+        first = torch.tensor([0, *map(len, self.turns)]).cumsum(0)[:-1]
+        return (first[:, None] + self.turn - 1)[self.labels != IGNORE]
 
 
 class Packer:

@@ -116,6 +116,31 @@ class Evaluation(Part):
     sources: dict[str, Source] = Field(default_factory=dict)
 
 
+class Rewarded(Part):
+    """Captions that are sampled and rewarded (`vipe.training.self_critical`), beside the answers.
+
+    Attributes:
+        source: Of clips that each have a caption, with all that people wrote of it.
+        clips: Of every batch.
+        samples: Captions of each clip.
+        temperature: At which they are sampled. The smaller a model, the more of what it samples
+            at 1 is worth nothing beside what it says when it is asked.
+        weight: Of the loss.
+        bleu: What BLEU-4 counts in a reward, beside CIDEr-D.
+        max_new_tokens: Of a sample.
+        row_tokens: Tokens of a row, for the samples of a clip; those that do not fit are left out.
+    """
+
+    source: Source
+    clips: int = Field(ge=1)
+    samples: int = Field(default=5, ge=2)
+    temperature: float = Field(default=0.6, gt=0)
+    weight: float = Field(default=1.0, gt=0)
+    bleu: float = Field(default=1.0, ge=0)
+    max_new_tokens: int = Field(default=24, ge=1)
+    row_tokens: int = Field(default=160, ge=1)
+
+
 class Recipe(Part):
     """One training run.
 
@@ -142,6 +167,7 @@ class Recipe(Part):
         optimizer: How.
         alignment: The losses that need no language model, and the steps that have them alone.
         segments: Which clips the language model's steps see in segments that are composed.
+        rewarded: Of which clips captions are sampled and rewarded; None for none.
         row_tokens: Tokens of a row (the turns of one clip).
         merge_ratios: One is drawn for each batch.
         precision: What the language model computes in; "auto" for what this machine is quickest
@@ -172,6 +198,7 @@ class Recipe(Part):
     optimizer: Optimizer
     alignment: Alignment = Alignment()
     segments: Segments = Segments()
+    rewarded: Rewarded | None = None
     row_tokens: int = Field(default=128, ge=1)
     merge_ratios: MergeRatios = (0.5,)
     precision: Literal["float32", "bfloat16", "int8", "auto"] = "float32"
@@ -196,6 +223,10 @@ class Recipe(Part):
             raise ValueError("alignment: a model that reads tokens has no gist and no slots")
         if self.method == "tokens" and self.segments.summed:
             raise ValueError("segments: summed: a model that reads tokens writes no weights")
+        if self.rewarded and self.method == "tokens":
+            raise ValueError("rewarded: captions are sampled under a video's weights")
+        if self.rewarded and self.shard:
+            raise ValueError("rewarded: processes that sample need the model whole, not shard")
         if isinstance(self.language_model, Whole) and self.precision == "int8":
             raise ValueError("precision: a language model in int8 cannot be tuned")
         if "lora" in self.model:

@@ -53,6 +53,7 @@ class Run:
         optimizer: AdamW over all that is trained.
         train: Batches of the recipe's sources.
         gist: Batches for the gist's losses, as large in every step as in the gist's own.
+        rewarded: Batches whose captions are sampled and rewarded; None where none are.
         held_out: Batches of held-out sources, by name.
         language_model: The language model as transformers has it, with the method's weights.
     """
@@ -65,6 +66,7 @@ class Run:
     optimizer: torch.optim.Optimizer
     train: Batches
     gist: Batches
+    rewarded: Batches | None
     held_out: dict[str, Batches]
     language_model: PreTrainedModel
 
