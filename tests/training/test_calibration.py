@@ -7,9 +7,9 @@ from torch import nn
 from torch.testing import assert_close
 
 from vipe.training.calibration import calibrate
-from vipe.training.methods import WritesWeights
 from vipe.training.recipe import Alignment
 from vipe.training.run import Run
+from vipe.training.writes_weights import WritesWeights
 
 
 def norms(run: Run) -> dict[str, nn.BatchNorm1d]:

@@ -24,9 +24,9 @@ from vipe.training import loop, sources
 from vipe.training.held_out import _exact
 from vipe.training.log import RunLog
 from vipe.training.loop import train
-from vipe.training.methods import WritesWeights
 from vipe.training.optimizer import learning_rate
 from vipe.training.recipe import Recipe
+from vipe.training.writes_weights import WritesWeights
 
 
 class Watching:

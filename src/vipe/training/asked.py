@@ -18,8 +18,8 @@ from vipe.training.packing import IGNORE, Packer, Turn
 
 if TYPE_CHECKING:
     from vipe.training.batches import Batch
-    from vipe.training.methods import WritesWeights
     from vipe.training.run import Run
+    from vipe.training.writes_weights import WritesWeights
 
 
 _BESIDE, _TURNS = 3, 16

@@ -27,14 +27,15 @@ from vipe.training.concepts import Things
 from vipe.training.features import FeatureStore
 from vipe.training.language import TrainingLanguageModel
 from vipe.training.method import Method
-from vipe.training.methods import ReadsTokens, WritesWeights
 from vipe.training.optimizer import make_optimizer
 from vipe.training.packing import Packer
 from vipe.training.processes import Processes
+from vipe.training.reads_tokens import ReadsTokens
 from vipe.training.recipe import Recipe
 from vipe.training.run import Observer, Run
 from vipe.training.self_critical import critic_of
 from vipe.training.sources import Source
+from vipe.training.writes_weights import WritesWeights
 from vipe.vision import VideoToWeights
 
 if TYPE_CHECKING:

@@ -18,7 +18,6 @@ from vipe.training.checkpoint import load_checkpoint, save_checkpoint
 from vipe.training.held_out import evaluate
 from vipe.training.keys import start_of_concepts
 from vipe.training.log import RunLog
-from vipe.training.methods import WritesWeights
 from vipe.training.optimizer import learning_rate, set_learning_rate, tuned_warmup
 from vipe.training.processes import Processes
 from vipe.training.recipe import Recipe
@@ -26,6 +25,7 @@ from vipe.training.recollecting import start_recollection
 from vipe.training.run import Observer, Run
 from vipe.training.shards import module_parts, whole
 from vipe.training.tags import start_of_tags
+from vipe.training.writes_weights import WritesWeights
 
 _COUNTS = ("tokens", "examples")
 

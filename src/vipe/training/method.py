@@ -1,4 +1,7 @@
-"""Training, what a step is: the contract of a method (`vipe.training.methods` has both)."""
+"""Training, what a step is: the contract of a method.
+
+`writes_weights.py` has ViPE's, `reads_tokens.py` that of its twin.
+"""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ from vipe.training.asked_kinds import start_kinds
 from vipe.training.asked_seconds import asks_for_times, start_seconds
 
 if TYPE_CHECKING:
-    from vipe.training.methods import WritesWeights
     from vipe.training.run import Run
+    from vipe.training.writes_weights import WritesWeights
 
 _BATCHES = 32
 

@@ -1,4 +1,4 @@
-"""Training, what a step is: ViPE's, and that of its twin which reads tokens."""
+"""Training, what a step is of a model that writes a video into weights."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from vipe.binding import Binding
 from vipe.combining import mix
 from vipe.config import ViPEConfig
 from vipe.merging import VisualTokens
-from vipe.model_files import save_model, save_twin
+from vipe.model_files import save_model
 from vipe.recognition import Recognised
-from vipe.tokens import SoftTokens, VideoToTokens
 from vipe.training.alignment import AlignmentReaders
 from vipe.training.batches import Batch
 from vipe.training.concepts import Things, concept_loss
@@ -27,9 +26,6 @@ from vipe.training.recipe import Alignment
 from vipe.training.self_critical import SelfCritic
 from vipe.vision import VideoToWeights
 from vipe.weights import PerceptualWeights
-
-_LENGTHS = 64
-"""Visual tokens are padded to a multiple of this."""
 
 
 class WritesWeights(Method):
@@ -229,69 +225,3 @@ class WritesWeights(Method):
     ) -> None:
         """Write injection and perception."""
         save_model(folder, config, weights, language_model=language_model)
-
-
-class ReadsTokens(Method):
-    """The twin: a video becomes tokens, which the language model reads before the question.
-
-    Args:
-        module: Projector and LoRA.
-        language: The language model.
-        alignment: Its `steps` train the projector alone, as LLaVA's first stage does.
-        tuned_after: Steps before the language model itself is tuned; None where it never is.
-    """
-
-    def __init__(
-        self,
-        module: VideoToTokens,
-        language: TrainingLanguageModel,
-        alignment: Alignment,
-        tuned_after: int | None = None,
-    ) -> None:
-        super().__init__()
-        self.module, self.language, self.alignment = module, language, alignment
-        self.tuned_after = tuned_after
-
-    def _parts(self) -> dict[str, nn.Module]:
-        return {"module": self.module}
-
-    def forward(
-        self,
-        batch: Batch,
-        step: int,
-        beside: Batch | None = None,
-        rewarded: Batch | None = None,
-    ) -> tuple[Float[Tensor, ""], dict[str, float]]:
-        """The language model's loss; there is none beside it, and none of rewards."""
-        with self.language.attached(self._lora(step, tuned=self._tunes(step))):
-            logits, labels = self.language(batch.rows, self._visual(batch))
-        answered, weighted = answer_losses(logits, labels, batch)
-        return weighted, {"loss": answered.item()}
-
-    def look(
-        self, batch: Batch, steps: int
-    ) -> tuple[dict[str, float], Bool[Tensor, " answers"] | None]:
-        """The loss, and whether tokens are right."""
-        with self.language.attached(self._lora(steps)):
-            logits, labels = self.language(batch.rows, self._visual(batch))
-        return {"loss": F.cross_entropy(logits, labels).item()}, logits.argmax(-1) == labels
-
-    def _visual(self, batch: Batch) -> SoftTokens:
-        # In few lengths: a compiled language model is compiled anew for each.
-        return self.module(batch.tokens.pad(-(-batch.tokens.count // _LENGTHS) * _LENGTHS))
-
-    def _lora(self, step: int, *, tuned: bool = True) -> PerceptualWeights | None:
-        return None if step < self.alignment.steps else self.module.weights(lora=tuned)
-
-    def normalise(self, tokens: VisualTokens, steps: int) -> None:
-        """No norm in front of the tokens keeps statistics."""
-
-    def save(
-        self,
-        folder: Path,
-        config: ViPEConfig,
-        weights: Mapping[str, Tensor],
-        language_model: Callable[[Path], None] | None,
-    ) -> None:
-        """Write projector and LoRA."""
-        save_twin(folder, config, self.module.reads, weights, language_model=language_model)

@@ -21,8 +21,9 @@ from vipe.tokens import Reads, SoftTokens
 from vipe.training import loop, sources
 from vipe.training.language import TrainingLanguageModel
 from vipe.training.loop import train
-from vipe.training.methods import Method, ReadsTokens
+from vipe.training.method import Method
 from vipe.training.packing import Packer, Turn
+from vipe.training.reads_tokens import ReadsTokens
 from vipe.training.recipe import Recipe
 from vipe.training.recipe_files import load_recipe
 from vipe.twin import SoftPrompt, TokenTwin
