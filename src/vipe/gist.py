@@ -6,7 +6,7 @@ start: what is in a video is so a short way from its weights, and is learned fir
 place, gives the gist of that part of the video: what comes first, and what is on the left, are
 said there as what is in the video is said in the whole's gist (docs/decisions/0004).
 
-Dimensions: b videos, m tokens, d width, g gists, p attention pools.
+Dimensions: b videos, m tokens, d width, g gists, p attention pools, e of what is read of a patch.
 """
 
 from __future__ import annotations
@@ -76,10 +76,15 @@ class Gist(nn.Module):
         return self.norm(self.pool(patches, tokens))
 
     def whole(
-        self, patches: Float[Tensor, "b m d"], tokens: VisualTokens
+        self, readings: Float[Tensor, "b m e"], tokens: VisualTokens
     ) -> Float[Tensor, "b 1 d"]:
-        """Return the gist of the whole alone, normalised as outside of training."""
-        return self.norm.running(self.pool(patches, tokens, parts=1))
+        """Return the gist of the whole alone, normalised as outside of training.
+
+        Args:
+            readings: `Pool.read` of the tokens.
+            tokens: Where and when they are, and how large.
+        """
+        return self.norm.running(self.pool.gather(readings, tokens, parts=1))
 
 
 class Pool(nn.Module):
@@ -107,26 +112,50 @@ class Pool(nn.Module):
         self.register_buffer("centres", torch.tensor(centres), persistent=False)
 
     def forward(
-        self, patches: Float[Tensor, "b m d"], tokens: VisualTokens, *, parts: int | None = None
+        self, patches: Float[Tensor, "b m d"], tokens: VisualTokens
     ) -> Float[Tensor, "b g d"]:
         """Pool the projected patches of some tokens, for each part; padding is never read.
 
         Args:
             patches: Of the tokens.
             tokens: Where and when they are, and how large.
+        """
+        return self.gather(self.read(patches), tokens)
+
+    def read(self, patches: Float[Tensor, "b m d"]) -> Float[Tensor, "b m e"]:
+        """Return all that is read of patches wherever and whenever they are, side by side.
+
+        A token of several videos, as a frame of overlapping stretches, is read once.
+        """
+        return torch.cat(
+            [patches, self.attend(patches), self.value(patches), self.what(patches)], dim=-1
+        )
+
+    def gather(
+        self, readings: Float[Tensor, "b m e"], tokens: VisualTokens, *, parts: int | None = None
+    ) -> Float[Tensor, "b g d"]:
+        """Pool what `read` returned.
+
+        Args:
+            readings: Of the tokens.
+            tokens: Where and when they are, and how large.
             parts: How many of the parts, the whole first; all unless given.
         """
+        layers = (self.value, self.attend, self.value, self.what)
+        patches, scores, values, what = readings.split(
+            [layer.out_features for layer in layers], dim=-1
+        )
         weight = log_size(tokens.size)[:, None] + self._nearness(tokens, self.centres[:parts])
-        joint = F.gelu(self.what(patches) + self.where(tokens))
+        joint = F.gelu(what + self.where(tokens))
         pooled = [
             part
-            for x, scores, values in (
-                (patches, self.attend(patches), self.value(patches)),
+            for x, scored, valued in (
+                (patches, scores, values),
                 (joint, self.attend_joint(joint), joint),
             )
             for part in (
                 torch.einsum("bgm,bmd->bgd", weight.softmax(dim=-1), x),
-                _picked(scores, weight, values),
+                _picked(scored, weight, valued),
             )
         ]
         return self.out(torch.cat(pooled, dim=-1))

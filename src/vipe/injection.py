@@ -180,19 +180,23 @@ class Injection(nn.Module):
         patches: Tensor = self.project(self.norm(tokens.features))
         return patches
 
-    def gist_of_patches(self, tokens: VisualTokens) -> Float[Tensor, "b d"]:
-        """Return the gist of whole videos, of tokens whose features are projected."""
+    def readings(self, tokens: VisualTokens) -> Float[Tensor, "b m e"]:
+        """Return what gists read of tokens, wherever and whenever these are."""
+        return self.gist.pool.read(self.patches(tokens))
+
+    def gist_of_readings(self, tokens: VisualTokens) -> Float[Tensor, "b d"]:
+        """Return the gist of whole videos, of tokens whose features are their readings."""
         return self.gist.whole(tokens.features, tokens)[:, 0]
 
     def gist_of_pictures(self, frames: VisualTokens) -> Float[Tensor, "b d"]:
         """Return the gist of each frame by itself, as of a picture, whatever its second is.
 
         Args:
-            frames: Whose features are projected.
+            frames: Whose features are their readings.
         """
         middle = frames.centre.new_tensor(_PICTURE / 2)
         centre = torch.cat([middle.expand_as(frames.centre[..., :1]), frames.centre[..., 1:]], -1)
-        return self.gist_of_patches(
+        return self.gist_of_readings(
             replace(frames, centre=centre, duration=torch.full_like(frames.duration, _PICTURE))
         )
 

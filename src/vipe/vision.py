@@ -95,11 +95,11 @@ class VideoToWeights(nn.Module):
         clips = seconds.reshape(-1, min(seconds.shape[1], self.merging.frames_per_clip))
         quick = resolve_precision("auto", device) is torch.bfloat16
         with torch.autocast(device, dtype=torch.bfloat16) if quick else nullcontext():
-            patches = self._few_patches(frames)
-            own = self._sight(self.injection.gist_of_pictures(patches))
-            stretches = Stretches.of(patches, clips)
+            few = self._few_readings(frames)
+            own = self._sight(self.injection.gist_of_pictures(few))
+            stretches = Stretches.of(few, clips)
             if stretches is not None:
-                together = self._sight(self.injection.gist_of_patches(stretches.tokens))
+                together = self._sight(self.injection.gist_of_readings(stretches.tokens))
         own = own.log_softmax(dim=-1).unflatten(0, clips.shape)
         if stretches is None:
             shares = own.exp()
@@ -114,12 +114,12 @@ class VideoToWeights(nn.Module):
         Raises:
             ValueError: The model has no concepts.
         """
-        return self._sight(self.injection.gist_of_pictures(self._few_patches(frames)))
+        return self._sight(self.injection.gist_of_pictures(self._few_readings(frames)))
 
-    def _few_patches(self, frames: VisualTokens) -> VisualTokens:
-        """Return a few tokens of each frame, whose features are projected."""
+    def _few_readings(self, frames: VisualTokens) -> VisualTokens:
+        """Return a few tokens of each frame, with what gists read of them for their features."""
         few = reduce_to(frames, PICTURE_TOKENS, by="time", locality=self.merging.locality)
-        return replace(few, features=self.injection.patches(few))
+        return replace(few, features=self.injection.readings(few))
 
     def _sight(self, gists: Float[Tensor, "b d"]) -> Float[Tensor, "b k"]:
         binding, recollection = self.perception.binding, self.perception.recollection
