@@ -174,22 +174,33 @@ def test_a_twin_has_no_gist_and_no_slots_to_align(wrong: str, tmp_path: Path) ->
         load_recipe(path, [f"alignment.{wrong}"])
 
 
-@pytest.mark.parametrize(
-    ("also", "said"),
-    [("method=tokens", "sampled under a video's weights"), ("shard=true", "need the model whole")],
-)
-def test_captions_are_rewarded_of_a_whole_model_that_writes_weights(
-    also: str, said: str, tmp_path: Path
+def test_captions_that_it_samples_after_tokens_are_rewarded(
+    make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "rewarded.yaml"
-    path.write_text(
-        "name: rewarded\noptimizer: {steps: 1}\n"
-        "sources: [{clips: 1, source: {kind: scenes}}]\n"
-        "rewarded: {clips: 1, source: {kind: scenes}}\n"
-    )
-    assert load_recipe(path).rewarded is not None
-    with pytest.raises(RecipeError, match=f"rewarded: .*{said}"):
-        load_recipe(path, [also])
+    task = make(rewarded={"clips": 3, "row_tokens": 300, "source": {"kind": "scenes"}})
+    run = loop.build(task, tiny.Quiet())
+    prompts: list[torch.Tensor] = []
+    sample = TrainingLanguageModel.sample
+
+    def noting(self: Any, tokenizer: Any, given: Any, **settings: Any) -> list[str]:
+        prompts.extend(given)
+        return sample(self, tokenizer, given, **settings)
+
+    monkeypatch.setattr(TrainingLanguageModel, "sample", noting)
+    assert run.rewarded is not None
+    assert run.method.critic is not None
+    run.method.critic.reward = lambda captions, _: torch.tensor([float(len(c)) for c in captions])
+    batch = run.rewarded[0]
+    values = loop.train_step(run, run.train[0], 0, rewarded=batch)
+    assert values["reward"] > 0
+    assert len(prompts) == 15
+    twin = TokenTwin.of(ViPE.from_config(run.config), "merged")
+    twin.video_to_tokens.load_state_dict(run.module.state_dict())
+    for i, turns in enumerate(batch.rows.turns):
+        assert torch.equal(prompts[5 * i], prompts[5 * i + 4])
+        seen = int((batch.tokens.size[i] > 0).sum())
+        bare = len(twin.embed(SoftPrompt(values=torch.zeros(0, 32)), turns[0].question))
+        assert len(prompts[5 * i]) == bare + seen
 
 
 class Noting(tiny.Quiet):

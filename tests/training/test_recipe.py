@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from vipe.config import ViPEConfig
+from vipe.errors import RecipeError
 from vipe.training.recipe import Recipe
 from vipe.training.recipe_files import load_recipe
 from vipe.training.sources import Photographs, Scenes
@@ -63,3 +64,10 @@ def test_a_recipe_does_not_change(recipe: Path) -> None:
     loaded: Recipe = load_recipe(recipe)
     with pytest.raises(ValueError, match="frozen"):
         loaded.name = "other"  # type: ignore[misc]
+
+
+def test_processes_that_sample_captions_hold_the_model_whole(recipe: Path) -> None:
+    rewarded = "rewarded={clips: 2, source: {kind: scenes}}"
+    assert load_recipe(recipe, [rewarded]).rewarded is not None
+    with pytest.raises(RecipeError, match=r"rewarded: .*need the model whole"):
+        load_recipe(recipe, [rewarded, "shard=true"])

@@ -93,7 +93,7 @@ def build(recipe: Recipe, observer: Observer) -> Run:
     train_batches = batches(sources, phases, rows)
     method = _method(recipe, config, model, encoder.channels, train_batches, processes.device)
     rewarded = None
-    if recipe.rewarded is not None and praised is not None and isinstance(method, WritesWeights):
+    if recipe.rewarded is not None and praised is not None:
         method.critic = critic_of(recipe.rewarded, praised, tokenizer)
         each = Phase(clips=(recipe.rewarded.clips,), merge_ratios=recipe.merge_ratios)
         rewarded = batches([praised], [each], [("caption",)])

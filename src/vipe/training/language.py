@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from vipe.errors import ModelError
-from vipe.generation import Decoding, generate
+from vipe.generation import Decoding, generate, generate_after
 from vipe.tokens import SoftTokens
 from vipe.training.linear import TrainingLinear
 from vipe.training.packing import IGNORE, PackedRows
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _CPU = torch.device("cpu")
 Precision = Literal["float32", "bfloat16", "int8", "auto"]
+Prompt = Sequence[int] | Float[Tensor, "_ e"]
+"""Token ids, or embeddings of text and visual tokens."""
 
 
 def quickest_precision(device: torch.device) -> Precision:
@@ -213,20 +215,32 @@ class TrainingLanguageModel(nn.Module):
     def sample(
         self,
         tokenizer: PreTrainedTokenizerBase,
-        prompts: Sequence[Sequence[int]],
+        prompts: Sequence[Prompt],
         *,
         temperature: float,
         max_new_tokens: int,
         seed: int,
     ) -> list[str]:
-        """Draw an answer to each prompt (token ids), under what is attached.
+        """Draw an answer to each prompt, all of one sort, under what is attached.
 
         With the updates of s videos the prompts of the first come first, as many of each.
         """
         decoding = Decoding(temperature=temperature, max_new_tokens=max_new_tokens, seed=seed)
         # Compiled layers would be compiled anew for each length.
         with torch.compiler.set_stance("force_eager"), self._mixed():
-            return generate(self._whole[0], tokenizer, prompts, decoding)
+            embedded = [prompt for prompt in prompts if isinstance(prompt, Tensor)]
+            if embedded:
+                return generate_after(self._whole[0], tokenizer, embedded, decoding)
+            ids = [prompt for prompt in prompts if not isinstance(prompt, Tensor)]
+            return generate(self._whole[0], tokenizer, ids, decoding)
+
+    def embed(
+        self, before: Sequence[int], after: Sequence[int], visual: Float[Tensor, "m e"]
+    ) -> Float[Tensor, "t e"]:
+        """Return the embeddings of a prompt around visual tokens."""
+        ids = torch.tensor([*before, *after], device=self.head.weight.device)
+        text = self.body.embed_tokens(ids).detach()
+        return torch.cat([text[: len(before)], visual.to(text), text[len(before) :]])
 
     @torch.no_grad()
     def inputs(self, rows: PackedRows, targets: Sequence[str]) -> list[Float[Tensor, "b t i"]]:

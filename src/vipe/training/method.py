@@ -18,6 +18,7 @@ from vipe.config import ViPEConfig
 from vipe.merging import VisualTokens
 from vipe.training.batches import Batch
 from vipe.training.language import TrainingLanguageModel
+from vipe.training.self_critical import SelfCritic
 
 
 class Method(nn.Module, ABC):
@@ -27,12 +28,14 @@ class Method(nn.Module, ABC):
         module: What becomes the model.
         language: The language model.
         tuned_after: Steps before the language model itself is tuned; None where it never is.
+        critic: Samples and rewards captions; None where none are.
     """
 
     # Any module will do for who holds a method; each method knows its own.
     module: Any
     language: TrainingLanguageModel
     tuned_after: int | None
+    critic: SelfCritic | None = None
 
     @property
     def trained(self) -> nn.Module:

@@ -54,11 +54,17 @@ class ReadsTokens(Method):
         beside: Batch | None = None,
         rewarded: Batch | None = None,
     ) -> tuple[Float[Tensor, ""], dict[str, float]]:
-        """The language model's loss; there is none beside it, and none of rewards."""
-        with self.language.attached(self._lora(step, tuned=self._tunes(step))):
+        """The language model's loss, and that of rewards; there is no other beside it."""
+        lora = self._lora(step, tuned=self._tunes(step))
+        with self.language.attached(lora):
             logits, labels = self.language(batch.rows, self._visual(batch))
-        answered, weighted = answer_losses(logits, labels, batch)
-        return weighted, {"loss": answered.item()}
+        answered, loss = answer_losses(logits, labels, batch)
+        values = {"loss": answered.item()}
+        if rewarded is not None and self.critic is not None:
+            visual = self._visual(rewarded)
+            criticised, of_captions = self.critic(self.language, lora, rewarded, visual)
+            loss, values = loss + criticised, values | of_captions
+        return loss, values
 
     def look(
         self, batch: Batch, steps: int

@@ -223,8 +223,6 @@ class Recipe(Part):
             raise ValueError("alignment: a model that reads tokens has no gist and no slots")
         if self.method == "tokens" and self.segments.summed:
             raise ValueError("segments: summed: a model that reads tokens writes no weights")
-        if self.rewarded and self.method == "tokens":
-            raise ValueError("rewarded: captions are sampled under a video's weights")
         if self.rewarded and self.shard:
             raise ValueError("rewarded: processes that sample need the model whole, not shard")
         if isinstance(self.language_model, Whole) and self.precision == "int8":

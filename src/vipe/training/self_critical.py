@@ -11,17 +11,19 @@ Dimensions: c clips, k samples of each.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from vipe.chat import prompt_ids
+from vipe.chat import prompt_around, prompt_ids
 from vipe.data.clip import ClipSource
 from vipe.errors import RecipeError
+from vipe.tokens import SoftTokens
 from vipe.training.batches import Batch
-from vipe.training.language import TrainingLanguageModel
+from vipe.training.language import Prompt, TrainingLanguageModel
 from vipe.training.packing import Packer, Turn
 from vipe.training.recipe import Rewarded
 from vipe.training.rewards import CaptionReward, Reward
@@ -85,17 +87,22 @@ class SelfCritic:
         self.packer, self.temperature, self.weight = packer, temperature, weight
 
     def __call__(
-        self, language: TrainingLanguageModel, weights: PerceptualWeights, batch: Batch
+        self,
+        language: TrainingLanguageModel,
+        weights: PerceptualWeights | None,
+        batch: Batch,
+        visual: SoftTokens | None = None,
     ) -> tuple[Float[Tensor, ""], dict[str, float]]:
         """Return the loss and the mean reward.
 
         Args:
             language: The language model.
-            weights: Of each clip of the batch.
+            weights: Of each clip of the batch, or of all.
             batch: The first turn of each row is the one whose answers are the references.
+            visual: Tokens of each clip, where the language model reads them.
         """
         asked = [turns[0] for turns in batch.rows.turns]
-        prompts = [prompt_ids(self.packer.tokenizer, turn.question) for turn in asked]
+        prompts = self._prompts(language, asked, visual)
         with language.attached(weights):
             said = language.sample(
                 self.packer.tokenizer,
@@ -122,10 +129,21 @@ class SelfCritic:
             of[turn.answer] for of, turns in zip(gains, rows.turns, strict=True) for turn in turns
         ]
         with language.attached(weights):
-            logits, labels = language(rows)
+            logits, labels = language(rows, visual)
         each = F.cross_entropy(logits / self.temperature, labels, reduction="none")
         loss = (each * each.new_tensor(gain)[rows.answered()]).mean()
         return self.weight * loss, {"reward": rewards.mean().item()}
+
+    def _prompts(
+        self, language: TrainingLanguageModel, asked: Sequence[Turn], visual: SoftTokens | None
+    ) -> Sequence[Prompt]:
+        tokenizer = self.packer.tokenizer
+        if visual is None:
+            return [prompt_ids(tokenizer, turn.question) for turn in asked]
+        return [
+            language.embed(*prompt_around(tokenizer, turn.question), values[present].detach())
+            for turn, values, present in zip(asked, visual.values, visual.present, strict=True)
+        ]
 
 
 def advantages(rewards: Float[Tensor, "c k"]) -> Float[Tensor, "c k"]:

@@ -23,7 +23,6 @@ from vipe.training.language import TrainingLanguageModel
 from vipe.training.method import Method, answer_losses
 from vipe.training.packing import IGNORE
 from vipe.training.recipe import Alignment
-from vipe.training.self_critical import SelfCritic
 from vipe.vision import VideoToWeights
 from vipe.weights import PerceptualWeights
 
@@ -38,12 +37,7 @@ class WritesWeights(Method):
         alignment: Which losses there are, and when.
         things: What the concepts of a binding are to be.
         tuned_after: Steps before the language model itself is tuned; None where it never is.
-
-    Attributes:
-        critic: Samples and rewards captions; None where none are.
     """
-
-    critic: SelfCritic | None = None
 
     def __init__(
         self,
