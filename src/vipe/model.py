@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -15,24 +15,22 @@ from torch import nn
 
 from vipe import hub, model_files
 from vipe.allocator import keep_freed_memory
+from vipe.answering import Answers
 from vipe.backbones import (
     cast_parameters,
     language_model_shapes,
     load_language_model,
     load_tokenizer,
 )
-from vipe.chat import Message, prompt_ids
 from vipe.combining import check_one_model
 from vipe.composing import compose
 from vipe.config import ViPEConfig
 from vipe.encoders import Encoder
 from vipe.errors import AdapterError
 from vipe.frames import Frames, Sampling
-from vipe.generation import Decoding, TextStream, generate, iterate
 from vipe.merging import HierarchicalMerge, MergeConfig, Recognise
 from vipe.pieces import Video
 from vipe.recognition import Sight, sights
-from vipe.scoring import log_likelihoods
 from vipe.streaming import see_parts, watch_stream
 from vipe.vision import VideoToWeights
 from vipe.watching import Watch, Witness
@@ -41,10 +39,8 @@ from vipe.weights import PerceptualWeights
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-Question = str | Sequence[Message]
 
-
-class ViPE:
+class ViPE(Answers):
     """A model that writes a video into a language model's weights, and answers from them.
 
     Attributes:
@@ -345,96 +341,6 @@ class ViPE:
         if found is None:
             raise AdapterError("nothing was recognised in its frames, or it was not kept")
         return sights(found, self.config.perception.things, at_least)
-
-    def ask(
-        self, seen: PerceptualWeights, question: Question, *, decoding: Decoding | None = None
-    ) -> str:
-        """Answer a question about one video; there is no visual token in the prompt.
-
-        Args:
-            seen: What `see` returned, or a loaded adapter.
-            question: The question, or the turns of a conversation that ends with one.
-            decoding: How; greedy unless given.
-
-        Raises:
-            AdapterError: `seen` was made for another language model.
-        """
-        return self.ask_batch(seen, [question], decoding=decoding)[0]
-
-    def ask_batch(
-        self,
-        seen: PerceptualWeights | Sequence[PerceptualWeights],
-        questions: Sequence[Question],
-        *,
-        decoding: Decoding | None = None,
-    ) -> list[str]:
-        """Answer one question for each video of a batch, or several about the one video.
-
-        Args:
-            seen: A batch, one video, or a list of single ones.
-            questions: As many as videos, or any number about one video.
-            decoding: How; greedy unless given.
-
-        Raises:
-            AdapterError: `seen` was made for another language model.
-            ValueError: There are more or fewer videos than questions.
-        """
-        if not isinstance(seen, PerceptualWeights):
-            seen = PerceptualWeights.batch(seen)
-        if seen.is_batched and len(seen) != len(questions):
-            raise ValueError(f"{len(seen)} videos but {len(questions)} questions")
-        prompts = [prompt_ids(self.tokenizer, question) for question in questions]
-        with seen.attached_to(self.language_model):
-            return generate(self.language_model, self.tokenizer, prompts, decoding or Decoding())
-
-    def score(
-        self, seen: PerceptualWeights, question: Question, answers: Sequence[str]
-    ) -> list[float]:
-        """Return how likely each of some answers to a question about one video is.
-
-        Args:
-            seen: What `see` returned, or a loaded adapter.
-            question: The question, or the turns of a conversation that ends with one.
-            answers: Any texts.
-
-        Returns:
-            log p(answer) of each, in nats, the end of the answer included.
-
-        Raises:
-            AdapterError: `seen` was made for another language model.
-            ValueError: There is more than one video.
-        """
-        if len(seen) != 1:
-            raise ValueError(f"{len(seen)} videos but 1 question")
-        prompts = [prompt_ids(self.tokenizer, question)] * len(answers)
-        one = seen[0] if seen.is_batched else seen
-        with one.attached_to(self.language_model):
-            return log_likelihoods(self.language_model, self.tokenizer, prompts, answers).tolist()
-
-    def stream(
-        self, seen: PerceptualWeights, question: Question, *, decoding: Decoding | None = None
-    ) -> Iterator[str]:
-        """Answer a question about one video, piece by piece as it is decoded.
-
-        Raises:
-            AdapterError: `seen` was made for another language model.
-            ValueError: There is more than one video, or the decoding is a beam search, which
-                knows its answer only at the end.
-        """
-        decoding = decoding or Decoding()
-        if decoding.num_beams > 1:
-            raise ValueError("a beam search cannot be streamed")
-        if len(seen) != 1:
-            raise ValueError(f"{len(seen)} videos but 1 question")
-        seen.check_fits(self.language_model)
-        prompt = prompt_ids(self.tokenizer, question)
-
-        def run(on_text: Callable[[str], None]) -> None:
-            streamer = TextStream(self.tokenizer, on_text)
-            with seen.attached_to(self.language_model):
-                generate(self.language_model, self.tokenizer, [prompt], decoding, streamer=streamer)
-
-        return iterate(run)
 
     def _recognise(self, asked: bool) -> Recognise | None:
         perception = self.video_to_weights.perception

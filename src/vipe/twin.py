@@ -20,6 +20,7 @@ from torch import Tensor
 
 from vipe import model_files
 from vipe.allocator import keep_freed_memory
+from vipe.answering import Question
 from vipe.backbones import cast_parameters, load_language_model
 from vipe.chat import prompt_around
 from vipe.config import ViPEConfig
@@ -27,7 +28,7 @@ from vipe.encoders import Encoder
 from vipe.frames import Frames, Sampling
 from vipe.generation import Decoding, TextStream, generate_after, iterate
 from vipe.merging import HierarchicalMerge, VisualTokens
-from vipe.model import Question, ViPE
+from vipe.model import ViPE
 from vipe.pieces import Video
 from vipe.scoring import log_likelihoods_after
 from vipe.tokens import Reads, VideoToTokens, every_patch

@@ -20,8 +20,8 @@ from vipe.progress import progress
 if TYPE_CHECKING:
     from torch import nn
 
+    from vipe.answering import Question
     from vipe.generation import Decoding
-    from vipe.model import Question
 
 
 def ask(
