@@ -6,7 +6,8 @@ start: what is in a video is so a short way from its weights, and is learned fir
 place, gives the gist of that part of the video: what comes first, and what is on the left, are
 said there as what is in the video is said in the whole's gist (docs/decisions/0004).
 
-Dimensions: b videos, m tokens, d width, g gists, p attention pools, e of what is read of a patch.
+Dimensions: b videos, m tokens, d width, g gists, p attention pools, j joint, e of what is read of a
+patch.
 """
 
 from __future__ import annotations
@@ -120,16 +121,14 @@ class Pool(nn.Module):
             patches: Of the tokens.
             tokens: Where and when they are, and how large.
         """
-        return self.gather(self.read(patches), tokens)
+        return self._pool(*self._read(patches), tokens, self.centres)
 
     def read(self, patches: Float[Tensor, "b m d"]) -> Float[Tensor, "b m e"]:
         """Return all that is read of patches wherever and whenever they are, side by side.
 
         A token of several videos, as a frame of overlapping stretches, is read once.
         """
-        return torch.cat(
-            [patches, self.attend(patches), self.value(patches), self.what(patches)], dim=-1
-        )
+        return torch.cat(self._read(patches), dim=-1)
 
     def gather(
         self, readings: Float[Tensor, "b m e"], tokens: VisualTokens, *, parts: int | None = None
@@ -141,11 +140,23 @@ class Pool(nn.Module):
             tokens: Where and when they are, and how large.
             parts: How many of the parts, the whole first; all unless given.
         """
-        layers = (self.value, self.attend, self.value, self.what)
-        patches, scores, values, what = readings.split(
-            [layer.out_features for layer in layers], dim=-1
-        )
-        weight = log_size(tokens.size)[:, None] + self._nearness(tokens, self.centres[:parts])
+        layers = (self.what, self.value, self.attend, self.value)
+        what, patches, scores, values = readings.split([n.out_features for n in layers], dim=-1)
+        return self._pool(what, patches, scores, values, tokens, self.centres[:parts])
+
+    def _read(self, patches: Float[Tensor, "b m d"]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return self.what(patches), patches, self.attend(patches), self.value(patches)
+
+    def _pool(
+        self,
+        what: Float[Tensor, "b m j"],
+        patches: Float[Tensor, "b m d"],
+        scores: Float[Tensor, "b m p"],
+        values: Float[Tensor, "b m d"],
+        tokens: VisualTokens,
+        centres: Float[Tensor, "g 3"],
+    ) -> Float[Tensor, "b g d"]:
+        weight = log_size(tokens.size)[:, None] + self._nearness(tokens, centres)
         joint = F.gelu(what + self.where(tokens))
         pooled = [
             part
