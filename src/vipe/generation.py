@@ -67,6 +67,7 @@ def generate(
     decoding: Decoding,
     *,
     streamer: Any = None,
+    logits_processor: Sequence[Any] | None = None,
 ) -> list[str]:
     """Decode the answers to a batch of prompts (token ids), padded on the left.
 
@@ -76,6 +77,7 @@ def generate(
         prompts: Token ids of each prompt.
         decoding: How.
         streamer: As transformers': gets the tokens of a single prompt as they come.
+        logits_processor: As transformers': each changes the logits of the next tokens.
     """
     if not prompts:
         return []
@@ -83,8 +85,12 @@ def generate(
     pad = _padding(tokenizer)
     ids = torch.tensor([[pad] * (longest - len(p)) + list(p) for p in prompts])
     mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts])
-    given = {"input_ids": ids.to(model.device), "attention_mask": mask.to(model.device)}
-    output = _decode(model, tokenizer, decoding, streamer=streamer, **given)
+    given: dict[str, Any] = {
+        "input_ids": ids.to(model.device),
+        "attention_mask": mask.to(model.device),
+    }
+    given |= {"streamer": streamer, "logits_processor": logits_processor}
+    output = _decode(model, tokenizer, decoding, **given)
     answers = tokenizer.batch_decode(output[:, longest:], skip_special_tokens=True)
     return [answer.strip() for answer in answers]
 
@@ -96,6 +102,7 @@ def generate_after(
     decoding: Decoding,
     *,
     streamer: Any = None,
+    logits_processor: Sequence[Any] | None = None,
 ) -> list[str]:
     """Decode the answers to prompts that are given as embeddings, padded on the left.
 
@@ -105,17 +112,19 @@ def generate_after(
         prompts: Embeddings of each prompt, `(t, e)`, t of any length.
         decoding: How.
         streamer: As transformers': gets the tokens of a single prompt's answer as they come.
+        logits_processor: As transformers': each changes the logits of the next tokens.
     """
     if not prompts:
         return []
     longest = max(map(len, prompts))
     rows = [F.pad(prompt, (0, 0, longest - len(prompt), 0)) for prompt in prompts]
     mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts])
-    given = {
+    given: dict[str, Any] = {
         "inputs_embeds": torch.stack(rows).to(model.dtype),
         "attention_mask": mask.to(model.device),
     }
-    output = _decode(model, tokenizer, decoding, streamer=streamer, **given)
+    given |= {"streamer": streamer, "logits_processor": logits_processor}
+    output = _decode(model, tokenizer, decoding, **given)
     answers = tokenizer.batch_decode(output, skip_special_tokens=True)
     return [answer.strip() for answer in answers]
 

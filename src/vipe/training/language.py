@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from vipe.errors import ModelError
 from vipe.generation import Decoding, generate, generate_after
 from vipe.tokens import SoftTokens
+from vipe.training.drawing import Drawn
 from vipe.training.linear import TrainingLinear
 from vipe.training.packing import IGNORE, PackedRows
 from vipe.training.recomputing import recompute
@@ -225,14 +226,17 @@ class TrainingLanguageModel(nn.Module):
 
         With the updates of s videos the prompts of the first come first, as many of each.
         """
-        decoding = Decoding(temperature=temperature, max_new_tokens=max_new_tokens, seed=seed)
+        decoding = Decoding(max_new_tokens=max_new_tokens, seed=seed)
+        drawn = [Drawn(temperature)]
         # Compiled layers would be compiled anew for each length.
         with torch.compiler.set_stance("force_eager"), self._mixed():
             embedded = [prompt for prompt in prompts if isinstance(prompt, Tensor)]
             if embedded:
-                return generate_after(self._whole[0], tokenizer, embedded, decoding)
+                return generate_after(
+                    self._whole[0], tokenizer, embedded, decoding, logits_processor=drawn
+                )
             ids = [prompt for prompt in prompts if not isinstance(prompt, Tensor)]
-            return generate(self._whole[0], tokenizer, ids, decoding)
+            return generate(self._whole[0], tokenizer, ids, decoding, logits_processor=drawn)
 
     def embed(
         self, before: Sequence[int], after: Sequence[int], visual: Float[Tensor, "m e"]
