@@ -29,21 +29,21 @@ def reduce_to(tokens: VisualTokens, count: int, *, by: str, locality: float = 0.
         locality: Subtracted from the similarity of two tokens for each frame width between them.
     """
     while tokens.count > count:
-        tokens = tokens.reorder(in_order(tokens.centre, by=by))
-        tokens = _match(tokens, min(tokens.count - count, tokens.count // 2), locality)
+        order = in_order(tokens.centre, by=by)
+        tokens = _match(tokens, order, min(tokens.count - count, tokens.count // 2), locality)
     return tokens
 
 
-def _match(tokens: VisualTokens, merges: int, locality: float) -> VisualTokens:
-    """Merge `merges` sources (odd places) into the target (even places) each is most like."""
-    source = _every_other(tokens, 1)
-    target = _every_other(tokens, 0)
+def _match(
+    tokens: VisualTokens, order: Int[Tensor, "b m"], merges: int, locality: float
+) -> VisualTokens:
+    """Merge `merges` sources (odd places of an order) into the target (even) each is most like."""
+    source, target = tokens.take(order[:, 1::2]), tokens.take(order[:, 0::2])
     with torch.no_grad():  # which pairs merge is a choice; gradients flow through what they become
-        unit = torch.nn.functional.normalize
-        similarity = unit(source.features, dim=-1) @ unit(target.features, dim=-1).transpose(1, 2)
+        similarity = _cosine(source.features, target.features)
         if locality:
             between = torch.cdist(source.centre[..., 1:], target.centre[..., 1:])
-            similarity = similarity - locality * between
+            similarity.sub_(between, alpha=locality)
         best, partner = similarity.max(dim=-1)
         ranked = best.argsort(dim=-1, descending=True, stable=True)
         merged = ranked[:, :merges]
@@ -54,40 +54,44 @@ def _match(tokens: VisualTokens, merges: int, locality: float) -> VisualTokens:
     left = VisualTokens.join(
         source.take(kept),
         VisualTokens(
-            features=_weighted(target, moved, into, "features") / size[..., None],
+            features=_mean(target.features, target.size, moved.features, moved.size, into, size),
             size=size,
-            centre=_weighted(target, moved, into, "centre") / size[..., None],
+            centre=_mean(target.centre, target.size, moved.centre, moved.size, into, size),
             duration=tokens.duration,
         ),
     )
     if tokens.assignment is None:
         return left
-    goes = torch.empty_like(tokens.size, dtype=torch.long)  # where each token is now
+    goes = torch.empty_like(order)  # where each token is now
     targets = kept.shape[1]  # the first of them: they come after the sources that are kept
     goes[:, 0::2] = torch.arange(targets, left.count, device=goes.device)
     places = torch.arange(targets, device=goes.device).expand_as(kept)
     goes[:, 1::2] = goes[:, 1::2].scatter(1, kept, places).scatter(1, merged, targets + into)
-    return replace(left, assignment=goes.gather(1, tokens.assignment))
+    ordered = order.argsort(dim=1).gather(1, tokens.assignment)
+    return replace(left, assignment=goes.gather(1, ordered))
 
 
-def _weighted(
-    target: VisualTokens, moved: VisualTokens, into: Int[Tensor, "b k"], name: str
-) -> Float[Tensor, "b m d"]:
-    """Sum an attribute over each target and what is merged into it, weighted by size."""
-    there = getattr(target, name) * target.size[..., None]
-    extra = getattr(moved, name) * moved.size[..., None]
-    rows = flat_rows(into, target.count).flatten()
-    summed = there.flatten(0, 1).index_add(0, rows, extra.flatten(0, 1))
-    return summed.unflatten(0, there.shape[:2])
-
-
-def _every_other(tokens: VisualTokens, start: int) -> VisualTokens:
-    return VisualTokens(
-        features=tokens.features[:, start::2],
-        size=tokens.size[:, start::2],
-        centre=tokens.centre[:, start::2],
-        duration=tokens.duration,
+def _cosine(a: Float[Tensor, "b k d"], b: Float[Tensor, "b m d"]) -> Float[Tensor, "b k m"]:
+    """Return cosine similarities; the products are divided, which are fewer than the features."""
+    length_a, length_b = (
+        torch.linalg.vector_norm(x, dim=-1).clamp_min(torch.finfo(x.dtype).tiny) for x in (a, b)
     )
+    return (a @ b.mT).div_(length_a[:, :, None]).div_(length_b[:, None])
+
+
+def _mean(
+    there: Float[Tensor, "b m d"],
+    size: Float[Tensor, "b m"],
+    moved: Float[Tensor, "b k d"],
+    moved_size: Float[Tensor, "b k"],
+    into: Int[Tensor, "b k"],
+    total: Float[Tensor, "b m"],
+) -> Float[Tensor, "b m d"]:
+    """Return the mean of each target and of what moves into it, weighted by size."""
+    summed = there * size[..., None]
+    rows = flat_rows(into, there.shape[1]).flatten()
+    summed.flatten(0, 1).index_add_(0, rows, (moved * moved_size[..., None]).flatten(0, 1))
+    return summed.div_(total[..., None])
 
 
 def in_order(centre: Float[Tensor, "b m 3"], *, by: str) -> Int[Tensor, "b m"]:

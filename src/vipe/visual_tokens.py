@@ -48,10 +48,10 @@ class VisualTokens:
         """Choose tokens by index, per video."""
         rows = flat_rows(index, self.count).flatten()
         return VisualTokens(
-            # Whole rows are copied many times faster than `gather` copies their elements.
-            features=self.features.flatten(0, 1)[rows].unflatten(0, index.shape),
+            # Whole rows are copied many times faster than elements are gathered.
+            features=self.features.flatten(0, 1).index_select(0, rows).unflatten(0, index.shape),
             size=self.size.gather(1, index),
-            centre=self.centre.flatten(0, 1)[rows].unflatten(0, index.shape),
+            centre=self.centre.flatten(0, 1).index_select(0, rows).unflatten(0, index.shape),
             duration=self.duration,
             recognised=self.recognised,
         )
