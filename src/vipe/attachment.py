@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from vipe.errors import AdapterError, ModelError
 from vipe.quantised import home_of
@@ -144,10 +143,11 @@ def low_rank_add(
     Raises:
         ValueError: The batch does not divide into the samples of the factors.
     """
-    A, B = A.to(x.dtype), B.to(x.dtype)
+    if A.dtype != x.dtype or B.dtype != x.dtype:
+        A, B = A.to(x.dtype), B.to(x.dtype)
     if A.ndim == B.ndim == 2 and y.dtype == x.dtype and y.is_contiguous():
         # An answer about one video: when one token is decoded, every call counts.
-        inner = F.linear(x.reshape(-1, x.shape[-1]), A)
+        inner = x.reshape(-1, x.shape[-1]).mm(A.mT)
         y.view(-1, y.shape[-1]).addmm_(inner, B.mT, alpha=scale)
         return y
     rows = x
