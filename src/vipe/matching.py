@@ -54,9 +54,9 @@ def _match(
     left = VisualTokens.join(
         source.take(kept),
         VisualTokens(
-            features=_mean(target.features, target.size, moved.features, moved.size, into, size),
+            features=_mean(target, moved, into, size, "features"),
             size=size,
-            centre=_mean(target.centre, target.size, moved.centre, moved.size, into, size),
+            centre=_mean(target, moved, into, size, "centre"),
             duration=tokens.duration,
         ),
     )
@@ -80,18 +80,18 @@ def _cosine(a: Float[Tensor, "b k d"], b: Float[Tensor, "b m d"]) -> Float[Tenso
 
 
 def _mean(
-    there: Float[Tensor, "b m d"],
-    size: Float[Tensor, "b m"],
-    moved: Float[Tensor, "b k d"],
-    moved_size: Float[Tensor, "b k"],
+    target: VisualTokens,
+    moved: VisualTokens,
     into: Int[Tensor, "b k"],
-    total: Float[Tensor, "b m"],
+    size: Float[Tensor, "b m"],
+    name: str,
 ) -> Float[Tensor, "b m d"]:
-    """Return the mean of each target and of what moves into it, weighted by size."""
-    summed = there * size[..., None]
-    rows = flat_rows(into, there.shape[1]).flatten()
-    summed.flatten(0, 1).index_add_(0, rows, (moved * moved_size[..., None]).flatten(0, 1))
-    return summed.div_(total[..., None])
+    """Return an attribute's mean over each target and what moves into it, weighted by size."""
+    summed = getattr(target, name) * target.size[..., None]
+    extra = getattr(moved, name) * moved.size[..., None]
+    rows = flat_rows(into, target.count).flatten()
+    summed.flatten(0, 1).index_add_(0, rows, extra.flatten(0, 1))
+    return summed.div_(size[..., None])
 
 
 def in_order(centre: Float[Tensor, "b m 3"], *, by: str) -> Int[Tensor, "b m"]:

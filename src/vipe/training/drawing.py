@@ -1,7 +1,6 @@
 """Training, beside step 3: one token of each row is drawn with one random number.
 
-`generate` draws a number for each word of the vocabulary, which takes a third of the time of
-sampling captions on a CPU.
+`generate` draws a number for each word of the vocabulary, one after another on a CPU.
 
 Dimensions: b rows, v words of the vocabulary.
 """
