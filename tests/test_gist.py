@@ -117,6 +117,16 @@ def test_gists_of_a_training_batch_have_unit_variance_over_videos(injection: Inj
     assert (gists.var(0, unbiased=False) - 1).abs().max() < 0.02
 
 
+def test_biases_that_stay_as_they_are_change_nothing(injection: Injection) -> None:
+    tokens = tiny.tokens(12, 5)
+    before = injection.train().gists(tokens)
+    stay = [part for part in injection.gist.parameters() if not part.requires_grad]
+    assert len(stay) == 4
+    for bias in stay:
+        bias += torch.randn_like(bias)
+    assert_close(injection.gists(tokens), before, rtol=0, atol=1e-3)
+
+
 def test_it_is_built_on_the_meta_device_too() -> None:
     # As large models are, to count their operations.
     with torch.device("meta"):

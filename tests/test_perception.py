@@ -137,6 +137,16 @@ def test_slots_start_from_the_gists(tiny_language_model: LlamaForCausalLM) -> No
     assert correlation.scatter(1, starts[:, None], 0.0).abs().max() < 0.15
 
 
+def test_the_bias_that_stays_as_it_is_changes_nothing(
+    tiny_language_model: LlamaForCausalLM,
+) -> None:
+    perception, seen = build(tiny_language_model).train(), queries(12)
+    before = perception.read(seen)
+    (stays,) = (part for part in perception.blocks.parameters() if not part.requires_grad)
+    stays += torch.randn_like(stays)
+    assert_close(perception.read(seen), before, rtol=0, atol=1e-3)
+
+
 def test_of_one_gist_alone_every_slot_starts(tiny_language_model: LlamaForCausalLM) -> None:
     perception = PerceptionConfig().build(tiny_language_model, name="tiny", gists=1)
     assert torch.equal(perception.mix, torch.ones(6, 1))

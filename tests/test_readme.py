@@ -27,7 +27,7 @@ def test_the_two_commands_set_all_up_and_run_the_main_job_and_the_tests() -> Non
     set_up = ["pip", "install", "uv", "&&", "uv", "run", "--python", "3.11"]
     assert [words[:8] for words in both] == [set_up, set_up]
     assert both[0][8:10] == ["vipe", "ask"]
-    assert both[1][8:] == ["pytest"]
+    assert both[1][8:] == ["pytest", "-n", "2", "--dist", "worksteal"]
 
 
 @pytest.mark.usefixtures("default_model")

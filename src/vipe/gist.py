@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vipe.layers import VideoNorm, linear, log_size
+from vipe.layers import VideoNorm, keep_bias, linear, log_size
 from vipe.merging import VisualTokens
 from vipe.positions import PositionEncoding, shares
 
@@ -103,12 +103,12 @@ class Pool(nn.Module):
         self, width: int, *, joint: int, pools: int, parts: Sequence[Part], frequencies: int
     ) -> None:
         super().__init__()
-        self.attend = linear(width, pools)
-        self.value = linear(width, width)
+        self.attend = keep_bias(linear(width, pools))
+        self.value = keep_bias(linear(width, width))
         self.what = linear(width, joint)
         self.where = PositionEncoding(frequencies, joint)
-        self.attend_joint = linear(joint, pools)
-        self.out = linear(2 * (width + joint), width)
+        self.attend_joint = keep_bias(linear(joint, pools))
+        self.out = keep_bias(linear(2 * (width + joint), width))
         centres = [[math.nan if at is None else at for at in part] for part in parts]
         self.register_buffer("centres", torch.tensor(centres), persistent=False)
 

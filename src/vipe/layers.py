@@ -22,6 +22,16 @@ def linear(inputs: int, outputs: int) -> nn.Linear:
     return layer
 
 
+def keep_bias(layer: nn.Linear) -> nn.Linear:
+    """Return the layer, whose bias stays as it is, for what follows takes it away.
+
+    Before a norm over videos, or a softmax, a bias changes nothing: its gradient is rounding alone.
+    Adam makes steps of it that are as large as any, and a norm's running mean lags behind them.
+    """
+    layer.bias.requires_grad_(False)
+    return layer
+
+
 class Attention(nn.Module):
     """Multi-head attention from `x` to `context`, with a bias on the logits of each key."""
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from vipe.binding import Binding
 from vipe.injection import PerceptualQueries
-from vipe.layers import CrossBlock, VideoNorm
+from vipe.layers import CrossBlock, VideoNorm, keep_bias
 from vipe.recognition import Recognised
 from vipe.recollection import Recollection
 from vipe.seen import Seen
@@ -124,6 +124,8 @@ class Perception(nn.Module):
             CrossBlock(config.width, config.heads, start=(12 * config.depth) ** -0.5)
             for _ in range(config.depth)
         )
+        for last in [*self.blocks][-1:]:
+            keep_bias(last.block.feed_forward[-1])
         # Layers share a head: with equal gains, a channel of what the slots read would write the
         # same r directions into every layer, and words be told apart by r numbers in all.
         self.norm = VideoNorm(len(targets), config.width, spread=1.0)

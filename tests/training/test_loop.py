@@ -368,8 +368,10 @@ def test_the_gist_learns_beside_the_language_model_by_its_weight(make: Any) -> N
         run = loop.build(task, Watching())
         run.optimizer.step = run.optimizer.zero_grad = lambda **_: None  # type: ignore[method-assign,assignment]
         loop.train_step(run, run.train[0], 0, run.gist[0] if beside else None)
-        zero = torch.zeros(())
-        return {n: zero if p.grad is None else p.grad for n, p in run.module.named_parameters()}
+        learn = {n: p.grad for n, p in run.module.named_parameters() if p.requires_grad}
+        return {
+            n: torch.zeros(()) if gradient is None else gradient for n, gradient in learn.items()
+        }
 
     without, half, whole = (
         gradients(weight, beside=beside) for weight, beside in ((1, False), (0.5, True), (1, True))

@@ -68,7 +68,9 @@ class Runs:
             "model": self.config.to_dict(),
             "cache": str(self.folder / "cache"),
             "runs": str(self.folder),
-            "sources": [{"clips": 3, "source": {"kind": "scenes"}}],
+            # Over fewer videos than these, a channel in which they are all but alike makes much of
+            # rounding: a norm divides by how far they are apart.
+            "sources": [{"clips": 6, "source": {"kind": "scenes"}}],
             "held_out": {"every": 3, "clips": 4, "sources": {"seen": {"kind": "scenes"}}},
             "alignment": {"gist_steps": 1, "steps": 1, "weight": 0.3, "gist_weight": 0.5},
             "optimizer": {"steps": 6, "learning_rate": 1e-3, "warmup": 2},
@@ -150,12 +152,11 @@ def test_processes_do_what_one_does_with_as_many_micro_batches(
     assert found.keys() == wanted.keys()
     assert {name for _, _, name in found} > {"loss", "gradient_norm", "tokens", "examples"}
     for name, value in wanted.items():
-        assert found[name] == pytest.approx(value, rel=1e-4, abs=1e-4), name  # seen: 2e-5
+        assert found[name] == pytest.approx(value, rel=1e-4, abs=1e-4), name  # seen: 2e-6
     weights = runs.weights(alone)
     for name, tensor in runs.weights(several).items():
-        # Seen: 1.4e-3, of a bias before a norm: its gradient is rounding alone, of which Adam makes
-        # up to a learning rate a step.
-        assert_close(tensor, weights[name], rtol=0, atol=6e-3, msg=name)
+        # Seen: 3e-5, of a bias of keys: its gradient is rounding alone, of which Adam makes more.
+        assert_close(tensor, weights[name], rtol=0, atol=3e-4, msg=name)
 
 
 @pytest.mark.parametrize("kind", ["copies", "parts"])

@@ -232,8 +232,8 @@ def _learn_only(module: nn.Module, recipe: Recipe) -> None:
         if not any(f"{name}.".startswith(f"{part}.") for name, _ in module.named_parameters()):
             raise RecipeError(f"only: the model has no {part}")
     for name, parameter in module.named_parameters():
-        learns = any(f"{name}.".startswith(f"{part}.") for part in recipe.only)
-        parameter.requires_grad_(learns or not recipe.only)
+        if recipe.only and not any(f"{name}.".startswith(f"{part}.") for part in recipe.only):
+            parameter.requires_grad_(False)
 
 
 def _phases(recipe: Recipe, each: int) -> list[Phase]:

@@ -65,7 +65,7 @@ def _number(content: bytearray, draw: random.Random) -> None:
 
 
 def _cut(content: bytearray, draw: random.Random) -> None:
-    del content[draw.randrange(1, len(content)) :]
+    del content[draw.randrange(len(content)) :]
 
 
 def _hole(content: bytearray, draw: random.Random) -> None:
