@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from vipe.evaluation.chart import bars, colours
+from vipe.evaluation.chart import bars, colours, lines
 from vipe.evaluation.intervals import Interval
 
 
@@ -62,3 +62,29 @@ def test_the_same_figures_are_the_same_picture() -> None:
 def test_ten_models_have_colours_of_their_own() -> None:
     assert len(set(colours(10))) == 10
     assert colours(12)[10:] == colours(2)
+
+
+def points(svg: str, colour: str) -> list[tuple[float, float]]:
+    """Where the marks of a colour are, in points, from the left and from the top."""
+    marks = ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}use")
+    places = [
+        (float(mark.attrib["x"]), float(mark.attrib["y"]))
+        for mark in marks
+        if f"fill: {colour}" in mark.get("style", "")
+    ]
+    return [*dict.fromkeys(places)]
+
+
+def test_lines_are_as_high_as_their_means_over_the_logarithm_of_frames() -> None:
+    line = [(frames, of(mean, mean, mean)) for frames, mean in ((10, 0.9), (100, 0.5), (1000, 0.1))]
+    svg = lines([line, line[:1], []])
+    first, second, _ = colours(3)
+    (x, y), middle, (last, lowest) = points(svg, first)
+    assert middle == pytest.approx(((x + last) / 2, (y + lowest) / 2), abs=0.01)
+    assert (x, y) < (last, lowest)
+    assert points(svg, second) == [(x, y)]
+    assert {"10", "100", "1,000", "frames", "accuracy"} <= set(texts(svg))
+
+
+def test_lines_of_no_figures_do_no_harm() -> None:
+    assert lines([[]]).startswith("<svg")

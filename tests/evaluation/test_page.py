@@ -72,6 +72,33 @@ def test_every_figure_is_on_the_page() -> None:
     assert parsed.tags.count("svg") == 1
 
 
+def test_accuracy_against_length_is_on_the_page() -> None:
+    answers = [
+        Answered(
+            row=Row(
+                video=Path(f"{i}.mp4"), question="?", kind=kind, accept=("dog",), frames=frames
+            ),
+            answer="dog" if i < right else "cat",
+        )
+        for frames, right in ((10_000, 1), (8, 4))
+        for kind in ("needle", "when")
+        for i in range(4)
+    ]
+    made = report_on([(Path("a.jsonl"), answers), (Path("b.jsonl"), answers)])
+    parsed = Parsed(render(made))
+    at = parsed.texts.index("Accuracy against length")
+    section = parsed.texts[at : parsed.texts.index("Difference")]
+    assert section.count("1.000") == section.count("0.250") == 2 * 3  # in all, and of two kinds
+    for name in "ab":
+        start = section.index(name)
+        assert section[start + 1 :][:5] == ["frames", "8", "rows", "10,000", "rows"]
+    assert parsed.tags.count("svg") == 2
+
+
+def test_where_no_row_states_a_length_nothing_is_said_of_it() -> None:
+    assert "Accuracy against length" not in render(report(["dog", "cat"]))
+
+
 def test_files_stand_in_the_order_given() -> None:
     parsed = Parsed(render(report(["dog"], ["cat"], ["dog"], names="bca")))
     assert [text for text in parsed.texts if text in "abc"] == ["b", "c", "a"] * 3

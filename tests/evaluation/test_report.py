@@ -20,16 +20,22 @@ ANSWERS = st.tuples(
     st.sampled_from(["a dog runs", "a cat", ""]),
     st.sampled_from(["object", "colour", "caption"]),
     st.sampled_from(["accept", "references"]),
+    st.sampled_from([None, 8, 10_000]),
 )
 
 
 def answered(
-    video: int, answer: str, kind: str = "object", **expected: tuple[str, ...]
+    video: int,
+    answer: str,
+    kind: str = "object",
+    frames: int | None = None,
+    **expected: tuple[str, ...],
 ) -> Answered:
     row = Row(
         video=Path(f"{video}.mp4"),
         question=f"What is in {video}?",
         kind=kind,
+        frames=frames,
         **(expected or {"accept": ("dog",)}),
     )
     return Answered(row=row, answer=answer)
@@ -38,12 +44,12 @@ def answered(
 @settings(max_examples=25)
 @given(st.lists(st.lists(ANSWERS, min_size=1, max_size=12), min_size=1, max_size=3))
 def test_the_figures_are_those_of_an_evaluation(
-    drawn: list[list[tuple[int, str, str, str]]],
+    drawn: list[list[tuple[int, str, str, str, int | None]]],
 ) -> None:
     kept = [
         [
-            answered(video, answer, kind, **{expected: ("dog",)})
-            for video, answer, kind, expected in one
+            answered(video, answer, kind, frames, **{expected: ("dog",)})
+            for video, answer, kind, expected, frames in one
         ]
         for one in drawn
     ]
@@ -67,6 +73,13 @@ def test_the_figures_are_those_of_an_evaluation(
                 assert accuracy["mean"] == pytest.approx(wanted["accuracy"])
                 assert of_kind["wrong"] == round(accuracy["n"] * (1 - accuracy["mean"]))
                 assert len(of_kind["examples"]) == min(EXAMPLES, of_kind["wrong"])
+        lengths = summary.get("by_length", {})
+        assert [str(at["frames"]) for at in found["by_length"]] == list(lengths)
+        for at in found["by_length"]:
+            judged = at["accuracy"] and at["accuracy"]["mean"]
+            assert judged == pytest.approx(lengths[str(at["frames"])]["accuracy"])
+            counted = [of_kind["n"] for of_kind in at["by_kind"].values()]
+            assert sum(counted) == (at["accuracy"]["n"] if at["accuracy"] else 0)
         scores = found["captions"] or dict.fromkeys(["bleu1", "bleu4", "rouge_l", "cider"])
         assert {name: summary[name] for name in scores} == scores  # type: ignore[literal-required]
     assert json.loads(json.dumps(report)) == report

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import cycle, islice
 from typing import Any
 
@@ -37,13 +38,7 @@ def bars(labels: Sequence[str], models: Sequence[Sequence[Interval | None]]) -> 
     Returns:
         An `<svg>` element to stand in a page.
     """
-    with rc_context(_SETTINGS), warnings.catch_warnings():
-        # The reader's fonts draw the text, not matplotlib's.
-        warnings.filterwarnings("ignore", message="Glyph")
-        figure = Figure(
-            figsize=(8, 0.8 + 0.2 * len(labels) * (len(models) + 1)), layout="constrained"
-        )
-        axis = figure.subplots()
+    with _axis(0.8 + 0.2 * len(labels) * (len(models) + 1)) as (axis, drawn):
         height = 0.8 / len(models)
         for number, (found, colour) in enumerate(zip(models, colours(len(models)), strict=True)):
             offset = (number - (len(models) - 1) / 2) * height
@@ -52,11 +47,7 @@ def bars(labels: Sequence[str], models: Sequence[Sequence[Interval | None]]) -> 
                 [place for place, _ in known],
                 [one["mean"] for _, one in known],
                 height,
-                # A percentile may lie beyond the mean, if only by rounding.
-                xerr=[
-                    [max(0.0, one["mean"] - one["low"]) for _, one in known],
-                    [max(0.0, one["high"] - one["mean"]) for _, one in known],
-                ],
+                xerr=_beside([one for _, one in known]),
                 color=colour,
                 error_kw={"elinewidth": 1, "capsize": 2},
             )
@@ -64,9 +55,63 @@ def bars(labels: Sequence[str], models: Sequence[Sequence[Interval | None]]) -> 
         axis.set_yticks(range(len(labels)), printable)
         axis.set(xlim=(0, 1), ylim=(len(labels) - 0.4, -0.6), xlabel="accuracy")
         axis.grid(axis="x", alpha=0.3)
+    return drawn.svg
+
+
+def lines(models: Sequence[Sequence[tuple[int, Interval]]]) -> str:
+    """Draw accuracy against the number of frames, which is on a log axis, with its intervals.
+
+    Args:
+        models: Of each model, the numbers of frames and the accuracy at each; none if there are
+            none.
+
+    Returns:
+        An `<svg>` element to stand in a page.
+    """
+    with _axis(3.2) as (axis, drawn):
+        for found, colour in zip(models, colours(len(models)), strict=True):
+            axis.errorbar(
+                [frames for frames, _ in found],
+                [one["mean"] for _, one in found],
+                yerr=_beside([one for _, one in found]),
+                color=colour,
+                marker="o",
+                elinewidth=1,
+                capsize=2,
+            )
+        ticks = sorted({frames for found in models for frames, _ in found})
+        axis.set(xscale="log", xlabel="frames", ylabel="accuracy", ylim=(0, 1.02))
+        axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+        axis.minorticks_off()
+        axis.grid(alpha=0.3)
+    return drawn.svg
+
+
+class _Drawn:
+    svg: str
+
+
+@contextmanager
+def _axis(height: float) -> Iterator[tuple[Any, _Drawn]]:
+    """A picture's axis, and what the picture is once it is drawn."""
+    drawn = _Drawn()
+    with rc_context(_SETTINGS), warnings.catch_warnings():
+        # The reader's fonts draw the text, not matplotlib's.
+        warnings.filterwarnings("ignore", message="Glyph")
+        figure = Figure(figsize=(8, height), layout="constrained")
+        axis = figure.subplots()
+        yield axis, drawn
         axis.set_axisbelow(True)
         axis.spines[["top", "right"]].set_visible(False)
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata=_UNSAID)
     svg = text.getvalue()
-    return svg[svg.index("<svg") :]
+    drawn.svg = svg[svg.index("<svg") :]
+
+
+def _beside(found: Sequence[Interval]) -> list[list[float]]:
+    """How far the intervals reach below and above; a percentile may lie beyond the mean."""
+    return [
+        [max(0.0, one["mean"] - one["low"]) for one in found],
+        [max(0.0, one["high"] - one["mean"]) for one in found],
+    ]

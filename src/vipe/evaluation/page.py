@@ -6,11 +6,12 @@ import json
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from jinja2 import Environment, StrictUndefined
 
 from vipe.errors import DataError
-from vipe.evaluation.chart import bars, colours
+from vipe.evaluation.chart import bars, colours, lines
 from vipe.evaluation.intervals import Interval
 from vipe.evaluation.report import OfFile, Report
 
@@ -29,6 +30,7 @@ def render(report: Report) -> str:
     )
     labels = ["all kinds", *kinds]
     accuracies = [[one["accuracy"], *(_of_kind(one, kind) for kind in kinds)] for one in files]
+    lengths = [_lengths(number, one) for number, one in enumerate(files)]
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -37,6 +39,8 @@ def render(report: Report) -> str:
         colours=colours(len(files)),
         accuracies=list(zip(labels, zip(*accuracies, strict=True), strict=True)) if kinds else [],
         chart=bars(labels, accuracies) if kinds else "",
+        lengths=lengths,
+        against_length=lines([table.line for table in lengths]) if any(lengths) else "",
         differences=_differences(report),
         not_compared=report["not_compared"],
     )
@@ -81,6 +85,32 @@ def write(report: Report, page: Path) -> None:
 def _of_kind(file: OfFile, kind: str) -> Interval | None:
     found = file["by_kind"].get(kind)
     return found and found["accuracy"]
+
+
+class _Lengths(NamedTuple):
+    """A file's table of lengths."""
+
+    number: int
+    line: list[tuple[int, Interval]]
+    """The numbers of frames, and the accuracy at each."""
+    rows: list[tuple[str, list[Interval | None]]]
+    """Each kind, and its accuracy at each."""
+
+    @property
+    def frames(self) -> list[int]:
+        return [frames for frames, _ in self.line]
+
+    def __bool__(self) -> bool:
+        return bool(self.line)
+
+
+def _lengths(number: int, file: OfFile) -> _Lengths:
+    judged = [at for at in file["by_length"] if at["by_kind"]]
+    line = [(at["frames"], at["accuracy"]) for at in judged if at["accuracy"] is not None]
+    kinds = dict.fromkeys(kind for at in judged for kind in at["by_kind"])
+    rows: list[tuple[str, list[Interval | None]]] = [("all kinds", [one for _, one in line])]
+    rows += [(kind, [at["by_kind"].get(kind) for at in judged]) for kind in kinds]
+    return _Lengths(number, line, rows)
 
 
 def _differences(report: Report) -> list[tuple[str, object]]:

@@ -36,14 +36,26 @@ class OfKind(TypedDict):
     examples: list[Wrong]
 
 
+class OfLength(TypedDict):
+    """The rows about videos of so many frames; `by_kind` has the kinds that can be judged."""
+
+    frames: int
+    accuracy: Interval | None
+    by_kind: dict[str, Interval]
+
+
 class OfFile(TypedDict):
-    """One file of answers; a figure without rows to compute it from is None."""
+    """One file of answers; a figure without rows to compute it from is None.
+
+    `by_length` is of the rows that state how many frames their videos have, shortest first.
+    """
 
     name: str
     file: str
     n: int
     accuracy: Interval | None
     by_kind: dict[str, OfKind]
+    by_length: list[OfLength]
     captions: CaptionScores | None
 
 
@@ -95,17 +107,35 @@ def _names(paths: Sequence[Path]) -> list[str]:
 def _of_file(name: str, path: Path, answers: Sequence[Answered]) -> OfFile:
     if not answers:
         raise ValueError(f"{path}: no answers")
-    kinds: dict[str, list[Answered]] = {}
+    lengths: dict[int, list[Answered]] = {}
     for one in answers:
-        kinds.setdefault(one.row.kind, []).append(one)
+        if one.row.frames is not None:
+            lengths.setdefault(one.row.frames, []).append(one)
     captions = [(one.answer, one.row.references) for one in answers if one.row.references]
     return {
         "name": name,
         "file": str(path),
         "n": len(answers),
         "accuracy": _accuracy(answers),
-        "by_kind": {kind: _of_kind(some) for kind, some in kinds.items()},
+        "by_kind": {kind: _of_kind(some) for kind, some in _by_kind(answers).items()},
+        "by_length": [_of_length(frames, some) for frames, some in sorted(lengths.items())],
         "captions": caption_scores(*zip(*captions, strict=True)) if captions else None,
+    }
+
+
+def _by_kind(answers: Sequence[Answered]) -> dict[str, list[Answered]]:
+    kinds: dict[str, list[Answered]] = {}
+    for one in answers:
+        kinds.setdefault(one.row.kind, []).append(one)
+    return kinds
+
+
+def _of_length(frames: int, answers: Sequence[Answered]) -> OfLength:
+    judged = {kind: _accuracy(some) for kind, some in _by_kind(answers).items()}
+    return {
+        "frames": frames,
+        "accuracy": _accuracy(answers),
+        "by_kind": {kind: found for kind, found in judged.items() if found is not None},
     }
 
 
