@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from itertools import cycle, islice
 from typing import Any
 
@@ -38,7 +37,8 @@ def bars(labels: Sequence[str], models: Sequence[Sequence[Interval | None]]) -> 
     Returns:
         An `<svg>` element to stand in a page.
     """
-    with _axis(0.8 + 0.2 * len(labels) * (len(models) + 1)) as (axis, drawn):
+
+    def draw(axis: Any) -> None:
         height = 0.8 / len(models)
         for number, (found, colour) in enumerate(zip(models, colours(len(models)), strict=True)):
             offset = (number - (len(models) - 1) / 2) * height
@@ -55,7 +55,8 @@ def bars(labels: Sequence[str], models: Sequence[Sequence[Interval | None]]) -> 
         axis.set_yticks(range(len(labels)), printable)
         axis.set(xlim=(0, 1), ylim=(len(labels) - 0.4, -0.6), xlabel="accuracy")
         axis.grid(axis="x", alpha=0.3)
-    return drawn.svg
+
+    return _svg(0.8 + 0.2 * len(labels) * (len(models) + 1), draw)
 
 
 def lines(models: Sequence[Sequence[tuple[int, Interval]]]) -> str:
@@ -68,7 +69,8 @@ def lines(models: Sequence[Sequence[tuple[int, Interval]]]) -> str:
     Returns:
         An `<svg>` element to stand in a page.
     """
-    with _axis(3.2) as (axis, drawn):
+
+    def draw(axis: Any) -> None:
         for found, colour in zip(models, colours(len(models)), strict=True):
             axis.errorbar(
                 [frames for frames, _ in found],
@@ -84,29 +86,24 @@ def lines(models: Sequence[Sequence[tuple[int, Interval]]]) -> str:
         axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
         axis.minorticks_off()
         axis.grid(alpha=0.3)
-    return drawn.svg
+
+    return _svg(3.2, draw)
 
 
-class _Drawn:
-    svg: str
-
-
-@contextmanager
-def _axis(height: float) -> Iterator[tuple[Any, _Drawn]]:
-    """A picture's axis, and what the picture is once it is drawn."""
-    drawn = _Drawn()
+def _svg(height: float, draw: Callable[[Any], None]) -> str:
+    """Draw on an axis of so many inches; the `<svg>` element."""
     with rc_context(_SETTINGS), warnings.catch_warnings():
         # The reader's fonts draw the text, not matplotlib's.
         warnings.filterwarnings("ignore", message="Glyph")
         figure = Figure(figsize=(8, height), layout="constrained")
         axis = figure.subplots()
-        yield axis, drawn
+        draw(axis)
         axis.set_axisbelow(True)
         axis.spines[["top", "right"]].set_visible(False)
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata=_UNSAID)
     svg = text.getvalue()
-    drawn.svg = svg[svg.index("<svg") :]
+    return svg[svg.index("<svg") :]
 
 
 def _beside(found: Sequence[Interval]) -> list[list[float]]:
