@@ -25,6 +25,7 @@ def linear(inputs: int, outputs: int) -> nn.Linear:
 def keep_bias(layer: nn.Linear) -> nn.Linear:
     """Return the layer, whose bias stays as it is, for what follows takes it away.
 
+    It is not left out, since model folders hold it.
     Before a norm over videos, or a softmax, a bias changes nothing: its gradient is rounding alone.
     Adam makes steps of it that are as large as any, and a norm's running mean lags behind them.
     """
