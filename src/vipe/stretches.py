@@ -88,3 +88,25 @@ class Stretches:
         number = part.sum(dim=1)[..., None]
         around = torch.einsum("bwt,bwk->btk", part, together) / number.clamp_min(1)
         return torch.where(number > 0, (own + around) / 2, own).softmax(dim=-1)
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What the frames of clips are said to hold.
+
+    Attributes:
+        own: `(b, t, k)`, logits of each frame by itself.
+        stretches: Some in a row; None where there are too few.
+        together: `(b, w, k)`, logits of each stretch.
+    """
+
+    own: Float[Tensor, "b t k"]
+    stretches: Stretches | None = None
+    together: Float[Tensor, "b w k"] | None = None
+
+    def shares(self) -> Float[Tensor, "b t k"]:
+        """Return what each frame holds, as shares that sum to 1."""
+        own = self.own.log_softmax(dim=-1)
+        if self.stretches is None or self.together is None:
+            return own.exp()
+        return self.stretches.share_out(own, self.together.log_softmax(dim=-1))

@@ -18,7 +18,7 @@ from vipe.merging import VisualTokens, reduce_to
 from vipe.perception import Perception
 from vipe.recognition import PICTURE_TOKENS, Recognised
 from vipe.static_lora import StaticLora, beside
-from vipe.stretches import Stretches
+from vipe.stretches import Looked, Stretches
 from vipe.weights import PerceptualWeights
 
 
@@ -95,18 +95,26 @@ class VideoToWeights(nn.Module):
         clips = seconds.reshape(-1, min(seconds.shape[1], self.merging.frames_per_clip))
         quick = resolve_precision("auto", device) is torch.bfloat16
         with torch.autocast(device, dtype=torch.bfloat16) if quick else nullcontext():
-            few = self._few_readings(frames)
-            own = self._sight(self.injection.gist_of_pictures(few))
-            stretches = Stretches.of(few, clips)
-            if stretches is not None:
-                together = self._sight(self.injection.gist_of_readings(stretches.tokens))
-        own = own.log_softmax(dim=-1).unflatten(0, clips.shape)
+            looked = self.look(frames, clips)
+        return Recognised.of_frames(looked.shares().reshape(*seconds.shape, -1), seconds)
+
+    def look(self, frames: VisualTokens, seconds: Float[Tensor, "b t"]) -> Looked:
+        """Return what the frames of clips are said to hold, each alone and some in a row.
+
+        Args:
+            frames: `b · t` videos of one frame each.
+            seconds: When each is shown, in order.
+
+        Raises:
+            ValueError: The model has no concepts.
+        """
+        few = self._few_readings(frames)
+        own = self._sight(self.injection.gist_of_pictures(few)).unflatten(0, seconds.shape)
+        stretches = Stretches.of(few, seconds)
         if stretches is None:
-            shares = own.exp()
-        else:
-            together = together.log_softmax(dim=-1).unflatten(0, (len(clips), -1))
-            shares = stretches.share_out(own, together)
-        return Recognised.of_frames(shares.reshape(*seconds.shape, -1), seconds)
+            return Looked(own=own)
+        together = self._sight(self.injection.gist_of_readings(stretches.tokens))
+        return Looked(own, stretches, together.unflatten(0, (len(seconds), -1)))
 
     def frame_logits(self, frames: VisualTokens) -> Float[Tensor, "b k"]:
         """Return the logits of what concepts each of some frames holds, by itself.

@@ -92,11 +92,15 @@ def test_there_may_be_fewer_concepts_than_things(concepts: int) -> None:
 
 
 def test_frames_hold_what_is_seen_at_their_moment() -> None:
-    held, known = THINGS.of_frames([(DOG, CAR), (), (Sighting(thing="a dog"),)],
-                                   [0, 0, 0, 1, 2], [0.1, 0.5, 0.9, 0.5, 0.5])  # fmt: skip
-    assert known.tolist() == [True, True, True, False, False], "where nobody says where, it may go"
+    unplaced = (Sighting(thing="a dog"),)
+    held, known = THINGS.of_frames([(DOG, CAR), (), unplaced, unplaced], [0, 0, 0, 1, 2, 2, 3],
+                                   [0.1, 0.5, 0.9, 0.5, 0.2, 0.8, 0.5])  # fmt: skip
+    assert known[:4].tolist() == [True, True, True, False]
+    assert known[4:6].tolist() == [False, False], "where nobody says where, it may go"
+    assert known[6], "of a single picture it is known"
     car, dog, nothing = 0, 1, 3
     assert held[:3].argmax(dim=1).tolist() == [dog, nothing, car]
-    torch.testing.assert_close(held.sum(dim=1), torch.ones(5))
+    assert held[6].argmax() == dog
+    torch.testing.assert_close(held.sum(dim=1), torch.ones(7))
     both, _ = THINGS.of_frames([(DOG, Sighting(thing="a car", centre=(0.5, 0.5)))], [0], [0.2])
     assert both.tolist() == [[0.5, 0.5, 0, 0]]

@@ -92,6 +92,8 @@ class Things:
     ) -> tuple[Float[Tensor, "f k"], Bool[Tensor, " f"]]:
         """Return what frames hold, each by itself, as shares, and of which that is known.
 
+        A clip of one frame shows in it all that it shows; of others it must be known where.
+
         Args:
             seen: What each clip shows.
             videos: Which clip each frame is of.
@@ -100,9 +102,10 @@ class Things:
         number = {name: place for place, name in enumerate(self.names)}
         held = torch.zeros(len(videos), self.concepts)
         known = torch.zeros(len(videos), dtype=torch.bool)
+        lengths = Counter(videos)
         for frame, (video, moment) in enumerate(zip(videos, moments, strict=True)):
             some = [one for one in seen[video] if one.thing in number]
-            if not some or any(one.centre is None for one in some):
+            if not some or (lengths[video] > 1 and any(one.centre is None for one in some)):
                 continue
             known[frame] = True
             for one in some:

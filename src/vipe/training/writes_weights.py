@@ -23,6 +23,7 @@ from vipe.training.language import TrainingLanguageModel
 from vipe.training.method import Method, answer_losses
 from vipe.training.packing import IGNORE
 from vipe.training.recipe import Alignment
+from vipe.training.sight import sight_losses
 from vipe.vision import VideoToWeights
 from vipe.weights import PerceptualWeights
 
@@ -141,26 +142,14 @@ class WritesWeights(Method):
         concepts = binding and self._concepts(binding, gists, batch)
         if concepts is not None:
             losses["concept_loss"] = concepts
-        frames = None if binding is None else self._frames(batch)
-        if frames is not None:
-            losses["frame_loss"] = frames
+        if binding is not None:
+            losses |= self._sights(batch)
         loss = sum(losses.values(), start=gists.new_zeros(()))
         return loss, {name: value.item() for name, value in losses.items()}
 
-    def _frames(self, batch: Batch) -> Float[Tensor, ""] | None:
-        """How badly things are recognised in frames by themselves, where it is known what is."""
-        if batch.frames is None or batch.mix is not None:
-            return None
-        frames = batch.frames
-        moments = frames.seconds / batch.tokens.duration[frames.video]
-        held, known = self.things.of_frames(batch.seen, frames.video.tolist(), moments.tolist())
-        if not known.any():
-            return None
-        known = known.to(moments.device)
-        rows = known.nonzero()[:, 0]
+    def _sights(self, batch: Batch) -> dict[str, Tensor]:
         with self.language.autocast():
-            logits = self.module.frame_logits(frames.tokens.videos(rows, frames.tokens.count))
-        return F.cross_entropy(logits, held.to(logits)[known])
+            return sight_losses(self.module, self.things, batch)
 
     def _concepts(
         self, binding: Binding, gists: Float[Tensor, "b g d"], batch: Batch
@@ -183,11 +172,7 @@ class WritesWeights(Method):
         """The losses that the steps so far have trained, and whether tokens are right."""
         alignment, readers = self.alignment, self.readers
         if steps <= alignment.gist_steps:
-            gists = self._gists(batch.tokens)
-            return {
-                "gist_loss": readers.gist_loss(gists, batch.bags).item(),
-                "question_loss": readers.gist_question_loss(gists, batch.asked).item(),
-            }, None
+            return self._gist(batch)[1], None
         gists, slots = self._read(batch.tokens)
         values: dict[str, float] = {}
         if alignment.gist_steps and alignment.words:
