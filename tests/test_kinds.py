@@ -40,7 +40,7 @@ def seen(**shares: float) -> Seen:
 
 
 def written(module: Kinds, found: Seen, binding: Binding) -> dict[str, torch.Tensor]:
-    return module(found, module.attention(found, binding), binding)
+    return module(found, module.attention(found, binding))
 
 
 def test_nothing_is_written_at_the_start_and_zero_is_no_saddle() -> None:

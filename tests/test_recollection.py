@@ -139,6 +139,25 @@ def test_a_model_of_before_loads_and_gives_what_it_gave(
         assert_close(found.delta(target), expected.delta(target))
 
 
+def test_kinds_of_a_model_of_before_say_what_the_binding_says(
+    recollecting: ViPE, tiny_config: ViPEConfig
+) -> None:
+    whole = recollecting.video_to_weights.state_dict()
+    before = {name: value for name, value in whole.items() if ".kinds.said." not in name}
+    assert len(before) < len(whole)
+    perception = replace(tiny_config.perception, recollection=True)
+    module = tiny_backbones.model(replace(tiny_config, perception=perception)).video_to_weights
+    module.load_state_dict(before)
+    binding, recollection = module.perception.binding, module.perception.recollection
+    assert binding is not None
+    assert recollection is not None
+    for target, said in recollection.kinds.said.items():
+        assert torch.equal(said, whole[f"perception.binding.said.{target.split('-')[-1]}"])
+    whole |= {name: torch.ones_like(whole[name]) for name in whole.keys() - before.keys()}
+    module.load_state_dict(whole)
+    assert all(said.eq(1).all() for said in recollection.kinds.said.values())
+
+
 def test_what_frames_hold_is_written(recollecting: ViPE, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seen_module, "FEW", 0.01)  # tiny models see few things
     monkeypatch.setattr(seen_module, "MANY", 0.02)

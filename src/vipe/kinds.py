@@ -3,7 +3,9 @@
 A kind ("what animal is in the video?") attends to the concepts that were seen: by what they are
 called in the language model's own embeddings, so that what is alike is asked for alike, by how
 surely, when and how often they were seen; or to none. Of hundreds of concepts so comes one answer,
-where a sum over all of them would drown it (docs/decisions/0010).
+where a sum over all of them would drown it (docs/decisions/0010). Names are said token by token, so
+each layer has values of its own: the first of two tokens is due where the second is not
+(docs/decisions/0015).
 
 Dimensions: b videos, n concepts that were seen, q kinds, l late targets, i and o the features that
 a target reads and writes, e features of what a concept is said by, a of how it was seen
@@ -36,7 +38,7 @@ class Kinds(nn.Module):
     """Seen → the columns of B for kinds of questions; exactly zero at initialisation.
 
     Args:
-        binding: Of the same perception, whose values of concepts it uses.
+        binding: Of the same perception: what it says of concepts is what they are asked for by.
         targets: (in, out) features of each late target, by its full name.
     """
 
@@ -50,22 +52,29 @@ class Kinds(nn.Module):
         self.asks = nn.Parameter(torch.randn(KINDS, sizes[self.named]))
         self.weighs = nn.Parameter(torch.tensor([1.0] + [0.0] * (ASPECTS - 1)).repeat(KINDS, 1))
         self.none = nn.Parameter(torch.zeros(KINDS))
-        # Where each kind is asked, and how much is then written.
+        # Where each kind is asked, what each layer says of a concept there, and how much of it.
         self.rows = key_rows(KINDS, targets)
+        self.said = nn.ParameterDict(
+            {key: nn.Parameter(said.clone()) for key, said in self.start(binding).items()}
+        )
         self.size = nn.Parameter(torch.zeros(len(targets), KINDS))
+
+    def start(self, binding: Binding) -> dict[str, Float[Tensor, "k o"]]:
+        """Return what layers say of concepts at the start: what the binding does."""
+        return {key: binding.said[kind_of(key.replace("-", "."))].detach() for key in self.rows}
 
     def keys(self, target: str) -> Float[Tensor, "q i"]:
         """Return the rows of A that a late target has for kinds."""
         return self.rows[target.replace(".", "-")]
 
     def forward(
-        self, seen: Seen, attention: Float[Tensor, "b q n"], binding: Binding
+        self, seen: Seen, attention: Float[Tensor, "b q n"]
     ) -> dict[str, Float[Tensor, "b o q"]]:
         """Return the columns of B; of a video of few things, nothing."""
         found: dict[str, Tensor] = {}
         for place, key in enumerate(self.rows):
             target = key.replace("-", ".")
-            answers = attention @ binding.said[kind_of(target)][seen.which]
+            answers = attention @ self.said[key][seen.which]
             sizes = _SIZES * seen.crowded[:, None] * self.size[place]
             found[target] = (answers * sizes[..., None]).mT
         return found

@@ -277,11 +277,11 @@ class Perception(nn.Module):
         )
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """A model folder of before recollection recognises in frames what it does in parts."""
+        """A model folder of before has some of recollection as the binding has it."""
         if self.recollection is not None:
-            for name, parameter in self.recollection.sight.named_parameters():
-                before = state.get(f"{prefix}binding.recognise.{name}", parameter.detach())
-                state.setdefault(f"{prefix}recollection.sight.{name}", before.clone())
+            for own, before in self.recollection.of_binding().items():
+                if (name := f"{prefix}binding.{before}") in state:
+                    state.setdefault(f"{prefix}recollection.{own}", state[name].clone())
         super()._load_from_state_dict(state, prefix, *rest)
 
     def _static(self) -> dict[str, Tensor]:

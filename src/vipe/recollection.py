@@ -32,6 +32,7 @@ from vipe.binding import Binding
 from vipe.kinds import Kinds
 from vipe.seconds import Seconds
 from vipe.seen import Seen
+from vipe.targets import kind_of
 
 _LATE = (16, 18, 20, 22, 24, 26, 28)
 _OF = 30
@@ -44,7 +45,7 @@ class Recollection(nn.Module):
     """Seen → what B holds of it; exactly zero at initialisation.
 
     Args:
-        binding: Of the same perception, whose values of concepts it uses.
+        binding: Of the same perception, whose values of concepts it starts from.
         targets: (in, out) features of each slot, by its full name, in order.
 
     Attributes:
@@ -74,10 +75,18 @@ class Recollection(nn.Module):
             for target in self.late
         }
 
+    def of_binding(self) -> dict[str, str]:
+        """Return the names of what starts as a part of the binding is, each with that part's."""
+        sight = {f"sight.{name}": f"recognise.{name}" for name, _ in self.sight.named_parameters()}
+        said = {
+            f"kinds.said.{key}": f"said.{kind_of(key.replace('-', '.'))}" for key in self.kinds.said
+        }
+        return sight | said
+
     def forward(self, seen: Seen, binding: Binding) -> dict[str, Float[Tensor, "b o q"]]:
         """Return the columns of B that late targets have for it."""
         attention = self.kinds.attention(seen, binding)
-        kinds = self.kinds(seen, attention, binding)
+        kinds = self.kinds(seen, attention)
         seconds = self.seconds(seen, attention)
         return {target: torch.cat([kinds[target], seconds[target]], dim=-1) for target in self.late}
 

@@ -80,7 +80,9 @@ def start(kinds: Kinds, found: Answers) -> dict[Kind, int]:
     torch.manual_seed(1)
     names = torch.randn(2 * PER_GROUP, OUT)
     things = some_things()
-    return dict(start_kinds(kinds, found, names=names, things=things, articles={1}))
+    says = {target: torch.ones_like(own) for target, own in kinds.said.items()}
+    learned = start_kinds(kinds, found, names=names, things=things, says=says, articles={1})
+    return dict(learned)
 
 
 def test_rows_of_a_tell_kinds_apart(kinds: Kinds, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,6 +97,7 @@ def test_rows_of_a_tell_kinds_apart(kinds: Kinds, monkeypatch: pytest.MonkeyPatc
             assert (matches > 0.6) == own
     assert kinds.size[:, :2].all()
     assert not kinds.size[:, 2:].any()
+    assert all(said.eq(1).all() for said in kinds.said.values()), "as they were told"
 
 
 def test_they_ask_for_what_is_of_their_group(kinds: Kinds) -> None:
@@ -109,5 +112,7 @@ def test_they_ask_for_what_is_of_their_group(kinds: Kinds) -> None:
 
 
 def test_few_answers_teach_nothing(kinds: Kinds) -> None:
+    before = {target: said.clone() for target, said in kinds.said.items()}
     assert start(kinds, answers(3)) == {}
     assert not kinds.size.any()
+    assert all(torch.equal(said, before[target]) for target, said in kinds.said.items())

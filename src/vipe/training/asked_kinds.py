@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -85,6 +85,7 @@ def start_kinds(
     *,
     names: Float[Tensor, "n e"],
     things: Sequence[str],
+    says: Mapping[str, Tensor],
     articles: Container[int],
 ) -> Counter[Kind]:
     """Let kinds start: what they ask for, where they are asked, and how much is written.
@@ -94,6 +95,7 @@ def start_kinds(
         answers: Of rows in which kinds are asked for.
         names: What things are said by.
         things: What the first concepts stand for.
+        says: What each layer says of concepts.
         articles: Tokens of answers that name nothing.
 
     Returns:
@@ -113,6 +115,8 @@ def start_kinds(
         if often[number] >= _FEWEST and any(members[kind.group])
     ][: len(kinds.asks)]
     kinds.size.zero_()
+    for target, own in says.items() if chosen else ():
+        kinds.said[target].copy_(own)
     for place, number in enumerate(chosen):
         kind = KINDS[number]
         kinds.asks[place] = _asked_for(names, members[kind.group])

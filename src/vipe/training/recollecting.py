@@ -49,6 +49,7 @@ def start_recollection(run: Run, method: WritesWeights) -> Counter[Any]:
             found,
             names=names,
             things=things,
+            says=recollection.kinds.start(binding),
             articles={*articles, tokenizer.eos_token_id},
         )
     if recollection.seconds in new:
