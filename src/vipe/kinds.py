@@ -7,8 +7,8 @@ where a sum over all of them would drown it (docs/decisions/0010). Names are sai
 each layer has values of its own: the first of two tokens is due where the second is not
 (docs/decisions/0015).
 
-Dimensions: b videos, k concepts, n that were seen, q kinds, l late targets, i and o the features that
-a target reads and writes, e features of what a concept is said by, a of how it was seen
+Dimensions: b videos, k concepts, n that were seen, q kinds, l late targets, i and o the features
+that a target reads and writes, e features of what a concept is said by, a of how it was seen
 (`ASPECTS`).
 """
 
