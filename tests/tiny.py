@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vipe.data.clip import Clip, Question, Shot
+from vipe.data.clip import Clip, Question, Shot, Sighting
 from vipe.encoders import Encoder, PatchFeatures, TimmEncoderConfig
 from vipe.encoders.encoder import patch_positions
 from vipe.frames import Frames
@@ -161,3 +162,21 @@ class Quiet:
     def encoding(self, done: int, total: int) -> None: ...
     def step(self, step: int, total: int, values: dict[str, float]) -> None: ...
     def evaluated(self, step: int, values: dict[str, float]) -> None: ...
+
+
+class ToldClips(ColourClips):
+    """Colours whose source knows when and where they are seen."""
+
+    def clip(self, index: int, epoch: int = 0) -> Clip:
+        clip = super().clip(index, epoch)
+        count = len(clip.shots)
+        seen = tuple(
+            Sighting(
+                thing=shot.key.rsplit("/", 1)[-1],
+                start=place / count,
+                end=(place + 1) / count,
+                centre=(0.5, 0.5),
+            )
+            for place, shot in enumerate(clip.shots)
+        )
+        return replace(clip, sightings=seen)

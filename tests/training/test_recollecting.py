@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,99 +10,67 @@ from safetensors.torch import load_file
 from torch.testing import assert_close
 
 import tiny
-from vipe import ViPEConfig, seen
-from vipe.data.clip import Clip, Sighting
+from vipe import seen
 from vipe.errors import RecipeError
 from vipe.training import loop, sources
 from vipe.training.recipe import Recipe
 from vipe.training.run import Run
 
 
-class Told(tiny.ColourClips):
-    """Colours whose source knows when and where they are seen."""
-
-    def clip(self, index: int, epoch: int = 0) -> Clip:
-        clip = super().clip(index, epoch)
-        names = dict.fromkeys(shot.key.rsplit("/", 1)[-1] for shot in clip.shots)
-        seen = tuple(Sighting(thing=name, centre=(0.5, 0.5)) for name in names)
-        return replace(clip, sightings=seen)
-
-
-@pytest.fixture
-def values(tiny_config: ViPEConfig, tmp_path: Path) -> dict[str, Any]:
-    perception = replace(tiny_config.perception, recollection=True)
-    return {
-        "name": "run",
-        "model": replace(tiny_config, perception=perception).to_dict(),
-        "cache": tmp_path,
-        "runs": tmp_path,
-        "sources": [{"clips": 5, "source": {"kind": "scenes"}}],
-        "alignment": {"gist_weight": 0.5, "words": False},
-        "optimizer": {"steps": 2},
-        "row_tokens": 150,
-    }
-
-
-@pytest.fixture
-def run(values: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
-    monkeypatch.setattr(sources.Scenes, "build", lambda *_, **__: Told())
-    return loop.build(Recipe.model_validate(values), tiny.Quiet())
-
-
-def test_what_is_recognised_is_what_the_model_recognises_when_it_sees(run: Run) -> None:
-    batch = run.train[0]
+def test_what_is_recognised_is_what_the_model_recognises_when_it_sees(told: Run) -> None:
+    batch = told.train[0]
     assert batch.frames is not None
-    found = run.method._recognised(batch)  # type: ignore[attr-defined]
+    found = told.method._recognised(batch)  # type: ignore[attr-defined]
     assert len(found) == len(batch.tokens)
     assert_close(found.share.sum(dim=1) >= 1 - 1e-4, torch.ones(len(found), dtype=torch.bool))
 
 
-def test_it_learns(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_learns(told: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seen, "FEW", 0.01)  # tiny models see few things
     monkeypatch.setattr(seen, "MANY", 0.02)
-    module = run.module
+    module = told.module
     with torch.no_grad():  # sure of what it sees, as a trained one is
         module.perception.recollection.sight[-1].weight *= 100
-    values = loop.train_step(run, run.train[0], 0, run.gist[0])
+    values = loop.train_step(told, told.train[0], 0, told.gist[0])
     assert values["frame_loss"] > 0
     assert "gist_loss" not in values, "words are left out"
     assert module.perception.recollection.seconds.size.any()
 
 
 def test_without_it_no_frame_is_looked_at(
-    values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    recollects: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources.Scenes, "build", lambda *_, **__: Told())
-    values["model"]["perception"]["recollection"] = False
-    run = loop.build(Recipe.model_validate(values), tiny.Quiet())
+    monkeypatch.setattr(sources.Scenes, "build", lambda *_, **__: tiny.ToldClips())
+    recollects["model"]["perception"]["recollection"] = False
+    run = loop.build(Recipe.model_validate(recollects), tiny.Quiet())
     assert run.train[0].frames is None
     assert "frame_loss" not in loop.train_step(run, run.train[0], 0, run.gist[0])
 
 
 def test_concepts_keep_what_they_stand_for(
-    values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    recollects: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources.Scenes, "build", lambda *_, **__: Told())
-    first = loop.train(Recipe.model_validate(values), tiny.Quiet())
-    before = loop.build(Recipe.model_validate(values), tiny.Quiet()).config.perception.things
+    monkeypatch.setattr(sources.Scenes, "build", lambda *_, **__: tiny.ToldClips())
+    first = loop.train(Recipe.model_validate(recollects), tiny.Quiet())
+    before = loop.build(Recipe.model_validate(recollects), tiny.Quiet()).config.perception.things
     assert before
-    fewer = Told(list(tiny.COLOURS)[3:])
+    fewer = tiny.ToldClips(list(tiny.COLOURS)[3:])
     monkeypatch.setattr(sources.Scenes, "build", lambda *_, **__: fewer)
-    on = values | {"name": "on", "start": str(first)}
+    on = recollects | {"name": "on", "start": str(first)}
     run = loop.build(Recipe.model_validate(on), tiny.Quiet())
     assert run.config.perception.things == before
     assert run.method.things.names == before  # type: ignore[attr-defined]
-    fresh = loop.build(Recipe.model_validate(values | {"name": "fresh"}), tiny.Quiet())
+    fresh = loop.build(Recipe.model_validate(recollects | {"name": "fresh"}), tiny.Quiet())
     assert fresh.config.perception.things != before
 
 
 def test_one_part_learns_and_all_else_stays(
-    values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    recollects: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources.Scenes, "build", lambda *_, **__: Told())
-    start = loop.train(Recipe.model_validate(values), tiny.Quiet())
+    monkeypatch.setattr(sources.Scenes, "build", lambda *_, **__: tiny.ToldClips())
+    start = loop.train(Recipe.model_validate(recollects), tiny.Quiet())
     part = "perception.heads_B"
-    on = values | {"name": "on", "start": str(start), "only": [part], "alignment": {}}
+    on = recollects | {"name": "on", "start": str(start), "only": [part], "alignment": {}}
     after = load_file(loop.train(Recipe.model_validate(on), tiny.Quiet()) / "model.safetensors")
     before = load_file(start / "model.safetensors")
     changed = {name for name, value in after.items() if not torch.equal(value, before[name])}

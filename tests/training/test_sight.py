@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +11,7 @@ from safetensors.torch import load_file
 from torch.testing import assert_close
 
 import tiny
-from vipe import ViPEConfig
-from vipe.data.clip import Clip, Sighting
+from vipe.data.clip import Sighting
 from vipe.stretches import FRAMES, STEP
 from vipe.training import loop, sources
 from vipe.training.batches import Batch
@@ -24,45 +21,6 @@ from vipe.training.segments import SeenFrames
 from vipe.training.sight import sight_losses
 
 SIGHT = "perception.recollection.sight"
-
-
-class Told(tiny.ColourClips):
-    """Colours whose source knows when and where they are seen."""
-
-    def clip(self, index: int, epoch: int = 0) -> Clip:
-        clip = super().clip(index, epoch)
-        count = len(clip.shots)
-        seen = tuple(
-            Sighting(
-                thing=shot.key.rsplit("/", 1)[-1],
-                start=place / count,
-                end=(place + 1) / count,
-                centre=(0.5, 0.5),
-            )
-            for place, shot in enumerate(clip.shots)
-        )
-        return replace(clip, sightings=seen)
-
-
-@pytest.fixture
-def values(tiny_config: ViPEConfig, tmp_path: Path) -> dict[str, Any]:
-    perception = replace(tiny_config.perception, recollection=True)
-    return {
-        "name": "run",
-        "model": replace(tiny_config, perception=perception).to_dict(),
-        "cache": tmp_path,
-        "runs": tmp_path,
-        "sources": [{"clips": 5, "source": {"kind": "scenes"}}],
-        "alignment": {"gist_weight": 0.5, "words": False},
-        "optimizer": {"steps": 1},
-        "row_tokens": 150,
-    }
-
-
-@pytest.fixture
-def run(values: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
-    monkeypatch.setattr(sources.Scenes, "build", lambda *_, **__: Told())
-    return loop.build(Recipe.model_validate(values), tiny.Quiet())
 
 
 def of_one_video(batch: Batch, count: int, seen: tuple[Sighting, ...]) -> Batch:
@@ -80,14 +38,14 @@ def of_one_video(batch: Batch, count: int, seen: tuple[Sighting, ...]) -> Batch:
     return replace(batch, tokens=tokens, frames=frames, seen=(seen,), mix=None)
 
 
-def test_frames_and_stretches_are_told_what_is_there(run: Run) -> None:
-    things, module = run.method.things, run.module  # type: ignore[attr-defined]
+def test_frames_and_stretches_are_told_what_is_there(told: Run) -> None:
+    things, module = told.method.things, told.module  # type: ignore[attr-defined]
     one, other = things.names[:2]
     seen = tuple(
         Sighting(thing=name, start=start, end=start + 0.5, centre=(0.5, 0.5))
         for name, start in ((one, 0.0), (other, 0.5))
     )
-    batch = of_one_video(run.train[0], 8, seen)
+    batch = of_one_video(told.train[0], 8, seen)
     losses = sight_losses(module, things, batch)
     assert batch.frames is not None
     looked = module.look(batch.frames.tokens, (torch.arange(8.0) / 2)[None])
@@ -100,21 +58,21 @@ def test_frames_and_stretches_are_told_what_is_there(run: Run) -> None:
     assert_close(losses["stretch_loss"], halves.mean())
 
 
-def test_a_picture_has_no_stretch_and_what_nobody_knows_no_loss(run: Run) -> None:
-    things, module = run.method.things, run.module  # type: ignore[attr-defined]
+def test_a_picture_has_no_stretch_and_what_nobody_knows_no_loss(told: Run) -> None:
+    things, module = told.method.things, told.module  # type: ignore[attr-defined]
     unplaced = (Sighting(thing=things.names[0]),)
-    batch = of_one_video(run.train[0], 1, unplaced)
+    batch = of_one_video(told.train[0], 1, unplaced)
     assert sight_losses(module, things, batch).keys() == {"frame_loss"}
-    assert not sight_losses(module, things, of_one_video(run.train[0], 8, unplaced))
-    assert not sight_losses(module, things, of_one_video(run.train[0], 8, ()))
+    assert not sight_losses(module, things, of_one_video(told.train[0], 8, unplaced))
+    assert not sight_losses(module, things, of_one_video(told.train[0], 8, ()))
     assert not sight_losses(module, things, replace(batch, frames=None))
 
 
 def test_sight_alone_learns_without_the_language_model(
-    values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    recollects: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources.Scenes, "build", lambda *_, **__: Told())
-    start = loop.train(Recipe.model_validate(values), tiny.Quiet())
+    monkeypatch.setattr(sources.Scenes, "build", lambda *_, **__: tiny.ToldClips())
+    start = loop.train(Recipe.model_validate(recollects), tiny.Quiet())
     steps = 30
     told: list[dict[str, float]] = []
 
@@ -122,7 +80,7 @@ def test_sight_alone_learns_without_the_language_model(
         def evaluated(self, step: int, values: dict[str, float]) -> None:
             told.append(values)
 
-    on = values | {
+    on = recollects | {
         "name": "on",
         "start": str(start),
         "only": [SIGHT],

@@ -147,12 +147,16 @@ class SeenFrames:
             every=self.every.to(device),
         )
 
+    def rows_of(self, video: int) -> Int[Tensor, " t"]:
+        """Return which of the frames are one video's, in order of time."""
+        rows = (self.video == video).nonzero()[:, 0]
+        return rows[self.seconds[rows].argsort(stable=True)]
+
     def recognised(self, shares: Float[Tensor, "frames k"]) -> Recognised:
         """Return what each video's frames hold together, from what each frame holds."""
         found = []
         for video in range(len(self.every)):
-            rows = (self.video == video).nonzero()[:, 0]
-            rows = rows[self.seconds[rows].argsort(stable=True)]
+            rows = self.rows_of(video)
             found.append(
                 Recognised.of_frames(
                     shares[rows][None], self.seconds[rows][None], self.every[video : video + 1]

@@ -65,8 +65,7 @@ def _of_like_length(
 ) -> Iterator[Int[Tensor, "b t"]]:
     """Yield the frames of videos of like length together, each video's in order of time."""
     by_length: dict[int, list[Tensor]] = {}
-    for video in frames.video[known].unique():
-        rows = (frames.video == video).nonzero()[:, 0]
-        rows = rows[frames.seconds[rows].argsort(stable=True)]
+    for video in frames.video[known].unique().tolist():
+        rows = frames.rows_of(video)
         by_length.setdefault(len(rows), []).append(rows)
     yield from (torch.stack(some) for some in by_length.values())
