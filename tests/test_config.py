@@ -60,6 +60,7 @@ def test_what_is_left_out_has_its_default() -> None:
         ({"merging": 5}, "merging must be a mapping, got 5"),
         ({"encoder": "timm"}, "encoder must be a mapping, got 'timm'"),
         ({"merging": {"merge_ratio": 1.5}}, "merging: merge_ratio must be at least 0 and below 1"),
+        ({"merging": {"steps": -1}}, "merging: steps must be at least 0"),
         ({"merging": {"merge_ratio": "half"}}, "merging: merge_ratio: .*valid number"),
         ({"perception": {"factor": "C"}}, "perception: factor: .*'B', 'A' or 'AB'"),
         ({"perception": {"targets": "o_proj"}}, "perception: targets: .*valid tuple"),

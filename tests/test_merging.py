@@ -20,6 +20,7 @@ configs = st.builds(
     frames_per_clip=st.integers(1, 8),
     budget=st.integers(1, 60),
     locality=st.sampled_from([0.0, 0.5]),
+    steps=st.sampled_from([0, 64]),
 )
 
 
@@ -212,6 +213,23 @@ def test_what_moves_is_not_merged_with_where_it_was(ratio: float) -> None:
     shown = tokens.features[0, :, 0] > 0.5
     assert_close(tokens.centre[0, shown], position[0, range(4), range(4, 8)])
     assert (tokens.size[0, shown] == 1).all()
+
+
+def test_what_is_still_merges_as_if_there_were_no_noise() -> None:
+    # Eight frames of one picture of two surfaces, as it is and after a codec.
+    picture = torch.eye(6)[[0] * 10 + [1] * 6]
+    still = picture.repeat(1, 8, 1, 1)
+    noise = 1e-3 * torch.randn(still.shape, generator=torch.Generator().manual_seed(0))
+    position = patch_positions(torch.arange(8) + 0.5, 4)[None]
+
+    def merged_with(features: torch.Tensor, steps: int) -> torch.Tensor:
+        config = MergeConfig(steps=steps)
+        tokens = merge_video(features, position, torch.tensor([8.0]), config, trace=True)
+        assert tokens.assignment is not None
+        return tokens.assignment
+
+    assert torch.equal(merged_with(still + noise, 64), merged_with(still, 64))
+    assert not torch.equal(merged_with(still + noise, 0), merged_with(still, 0))
 
 
 def test_a_batch_of_different_counts_is_padded_at_the_end() -> None:

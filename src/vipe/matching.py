@@ -17,7 +17,9 @@ from torch import Tensor
 from vipe.visual_tokens import VisualTokens, flat_rows
 
 
-def reduce_to(tokens: VisualTokens, count: int, *, by: str, locality: float = 0.0) -> VisualTokens:
+def reduce_to(
+    tokens: VisualTokens, count: int, *, by: str, locality: float = 0.0, steps: int = 0
+) -> VisualTokens:
     """Merge the most similar pairs until at most `count` tokens are left.
 
     Args:
@@ -27,20 +29,28 @@ def reduce_to(tokens: VisualTokens, count: int, *, by: str, locality: float = 0.
             sets neighbours of a frame against one another, "place" (then time) the same place at
             different times.
         locality: Subtracted from the similarity of two tokens for each frame width between them.
+        steps: Of a similarity between 0 and 1: it is rounded to one of them, so that the noise of a
+            codec does not choose between pairs that are alike. 0 for none.
     """
     while tokens.count > count:
         order = in_order(tokens.centre, by=by)
-        tokens = _match(tokens, order, min(tokens.count - count, tokens.count // 2), locality)
+        merges = min(tokens.count - count, tokens.count // 2)
+        tokens = _match(tokens, order, merges, locality, steps)
     return tokens
 
 
 def _match(
-    tokens: VisualTokens, order: Int[Tensor, "b m"], merges: int, locality: float
+    tokens: VisualTokens, order: Int[Tensor, "b m"], merges: int, locality: float, steps: int
 ) -> VisualTokens:
-    """Merge `merges` sources (odd places of an order) into the target (even) each is most like."""
+    """Merge `merges` sources (odd places of an order) into the target (even) each is most like.
+
+    Of those that are as much alike, the first.
+    """
     source, target = tokens.take(order[:, 1::2]), tokens.take(order[:, 0::2])
     with torch.no_grad():  # which pairs merge is a choice; gradients flow through what they become
         similarity = _cosine(source.features, target.features)
+        if steps:
+            similarity.mul_(steps).round_().div_(steps)
         if locality:
             between = torch.cdist(source.centre[..., 1:], target.centre[..., 1:])
             similarity.sub_(between, alpha=locality)

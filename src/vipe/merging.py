@@ -45,6 +45,9 @@ class MergeConfig:
         budget: The largest number of tokens that leaves, whatever the video's length.
         locality: Subtracted from the similarity of two patches for each frame width between
             them, so that what moves is not merged with where it was.
+        steps: Steps of a similarity between 0 and 1, within a clip: what rounds to the same one is
+            as much alike, so that a still picture merges the same way with a codec's noise as
+            without (docs/decisions/0016). 0 for none, which is the paper's matching.
         within: How a clip's patches become fewer: "matching" is the hierarchical merge; "frames"
             and "pooling" are what it is compared with (`vipe.clip_baselines`). Clips merge up the
             tree in the same way.
@@ -54,6 +57,7 @@ class MergeConfig:
     frames_per_clip: int = 8
     budget: int = 512
     locality: float = 0.5
+    steps: int = 64
     within: Literal["matching", "frames", "pooling"] = "matching"
 
     def __post_init__(self) -> None:
@@ -61,6 +65,8 @@ class MergeConfig:
             raise ValueError(f"merge_ratio must be at least 0 and below 1, got {self.merge_ratio}")
         if self.frames_per_clip < 1 or self.budget < 1:
             raise ValueError("frames_per_clip and budget must be at least 1")
+        if self.steps < 0:
+            raise ValueError(f"steps must be at least 0, got {self.steps}")
 
 
 class HierarchicalMerge:
@@ -201,7 +207,8 @@ def merge_clip(
         duration=duration,
         assignment=assignment,
     )
-    return reduce_to(across, total, by="place", locality=config.locality), within
+    matched = reduce_to(across, total, by="place", locality=config.locality, steps=config.steps)
+    return matched, within
 
 
 def merge_frames(
@@ -223,4 +230,4 @@ def merge_frames(
         duration=duration.repeat_interleave(t),
         assignment=torch.arange(n, device=features.device).repeat(b * t, 1) if trace else None,
     )
-    return reduce_to(within, per_frame, by="time", locality=config.locality)
+    return reduce_to(within, per_frame, by="time", locality=config.locality, steps=config.steps)
