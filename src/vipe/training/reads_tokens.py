@@ -19,7 +19,7 @@ from vipe.training.method import Method, answer_losses
 from vipe.training.recipe import Alignment
 from vipe.weights import PerceptualWeights
 
-_LENGTHS = 64
+_LENGTHS = 16
 """Visual tokens are padded to a multiple of this."""
 
 
