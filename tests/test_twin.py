@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from vipe.chat import prompt_around, prompt_ids
 from vipe.errors import ModelError
 from vipe.frames import Frames
 from vipe.merging import VisualTokens
-from vipe.tokens import Reads, VideoToTokens
+from vipe.tokens import Reads
 from vipe.twin import SoftPrompt, TokenTwin
 
 READS: tuple[Reads, ...] = ("patches", "merged", "queries")
@@ -40,23 +39,13 @@ def test_as_many_tokens_as_patches_or_as_the_merge_leaves(tiny_vipe: ViPE) -> No
     assert len(merged.see(video(60))) == 12
 
 
-def test_learned_queries_are_read_whole(tiny_vipe: ViPE) -> None:
-    config = replace(
-        tiny_vipe.config, injection=replace(tiny_vipe.config.injection, learned_queries=3)
-    )
-    model = VideoToTokens("queries", config, channels=5, language_model=tiny_vipe.language_model)
-    soft = model(VisualTokens.batch([tiny.tokens(1, count, channels=5) for count in (2, 7)]))
-    assert soft.values.shape[:2] == (2, 3)
-    assert soft.present.all()
-
-
 def test_patches_come_frame_by_frame(tiny_vipe: ViPE) -> None:
     twin = TokenTwin.of(tiny_vipe, "patches")
     frames = video()
     projector = twin.video_to_tokens.projector
     features = tiny_vipe.encoder.encode(frames).features
     with torch.no_grad():
-        expected = projector.project(projector.norm(features)).flatten(0, 1)
+        expected = projector.project(projector.norm(features.flatten(0, 1)))
     assert_close(twin.see(frames).values, expected)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
@@ -38,6 +39,10 @@ class SoftTokens:
 
     values: Float[Tensor, "b m e"]
     present: Bool[Tensor, "b m"]
+
+    def __getitem__(self, videos: slice) -> SoftTokens:
+        """Return the tokens of some of the videos."""
+        return SoftTokens(values=self.values[videos], present=self.present[videos])
 
 
 class VideoToTokens(nn.Module):
@@ -107,7 +112,9 @@ class Projector(nn.Module):
         self.reads = reads
         self.injection = config.injection.build(channels) if reads == "queries" else None
         inputs = config.injection.width if reads == "queries" else channels
-        self.norm = nn.LayerNorm(inputs)
+        # Tokens hold far more of what all tokens of all videos share than of what is seen, which a
+        # norm over channels would leave (docs/decisions/0017).
+        self.norm = nn.BatchNorm1d(inputs)
         self.project = nn.Sequential(nn.Linear(inputs, width), nn.GELU(), nn.Linear(width, width))
         # Patches come row by row, frame by frame, and their place in the prompt says where and
         # when; what is merged is anywhere.
@@ -121,10 +128,18 @@ class Projector(nn.Module):
         if self.injection is not None:
             queries = self.injection(tokens)
             x, present = queries.values, queries.key_bias.isfinite()
-        x = self.norm(x)
+        x = self._normalised(x, present)
         if self.position is not None:
             x = x + self.position(tokens)
         return SoftTokens(values=self.project(x), present=present)
+
+    def _normalised(self, x: Float[Tensor, "b m c"], present: Bool[Tensor, "b m"]) -> Tensor:
+        """Normalise every channel over the tokens of all videos; padding does not count."""
+        if not self.norm.training:
+            return self.norm(x.flatten(0, 1)).view_as(x)
+        normalised = torch.zeros_like(x)
+        normalised[present] = self.norm(x[present])
+        return normalised
 
 
 def every_patch(

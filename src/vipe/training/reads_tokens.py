@@ -56,13 +56,15 @@ class ReadsTokens(Method):
     ) -> tuple[Float[Tensor, ""], dict[str, float]]:
         """The language model's loss, and that of rewards; there is no other beside it."""
         lora = self._lora(step, tuned=self._tunes(step))
+        # In one pass with the rest: the norm takes its statistics from all that a step sees.
+        seen = self._visual(batch.tokens_with(rewarded))
         with self.language.attached(lora):
-            logits, labels = self.language(batch.rows, self._visual(batch))
+            logits, labels = self.language(batch.rows, seen[: len(batch.tokens)])
         answered, loss = answer_losses(logits, labels, batch)
         values = {"loss": answered.item()}
         if rewarded is not None and self.critic is not None:
-            visual = self._visual(rewarded)
-            criticised, of_captions = self.critic(self.language, lora, rewarded, visual)
+            praised = seen[len(batch.tokens) :]
+            criticised, of_captions = self.critic(self.language, lora, rewarded, praised)
             loss, values = loss + criticised, values | of_captions
         return loss, values
 
@@ -71,18 +73,19 @@ class ReadsTokens(Method):
     ) -> tuple[dict[str, float], Bool[Tensor, " answers"] | None]:
         """The loss, and whether tokens are right."""
         with self.language.attached(self._lora(steps)):
-            logits, labels = self.language(batch.rows, self._visual(batch))
+            logits, labels = self.language(batch.rows, self._visual(batch.tokens))
         return {"loss": F.cross_entropy(logits, labels).item()}, logits.argmax(-1) == labels
 
-    def _visual(self, batch: Batch) -> SoftTokens:
+    def _visual(self, tokens: VisualTokens) -> SoftTokens:
         # In few lengths: a compiled language model is compiled anew for each.
-        return self.module(batch.tokens.pad(-(-batch.tokens.count // _LENGTHS) * _LENGTHS))
+        return self.module(tokens.pad(-(-tokens.count // _LENGTHS) * _LENGTHS))
 
     def _lora(self, step: int, *, tuned: bool = True) -> PerceptualWeights | None:
         return None if step < self.alignment.steps else self.module.weights(lora=tuned)
 
     def normalise(self, tokens: VisualTokens, steps: int) -> None:
-        """No norm in front of the tokens keeps statistics."""
+        """The norm of the projector sees the tokens."""
+        self._visual(tokens)
 
     def save(
         self,
