@@ -194,6 +194,7 @@ def test_captions_that_it_samples_after_tokens_are_rewarded(
     values = loop.train_step(run, run.train[0], 0, rewarded=batch)
     assert values["reward"] > 0
     assert len(prompts) == 15
+    assert run.module.projector.norm.num_batches_tracked == 1, "read in one pass with the rest"
     twin = TokenTwin.of(ViPE.from_config(run.config), "merged")
     twin.video_to_tokens.load_state_dict(run.module.state_dict())
     for i, turns in enumerate(batch.rows.turns):
