@@ -479,7 +479,8 @@ def test_bench_counts_and_times_every_method(
         for method in ("text", "vipe", "patches", "merged", "queries")
     ]
     assert all(cost["first_token_seconds"] > 0 for cost in result["costs"])
-    assert result["device"] == "cpu"
+    assert all(cost["end_to_end_seconds"] > cost["see_seconds"] for cost in result["costs"])
+    assert (result["device"], result["answer_tokens"]) == ("cpu", 12)
     assert {path.name for path in tmp_path.iterdir()} == {"cost.png"}
     table = command("bench", *options, "--no-times").out
     assert table.count("vipe") == 2

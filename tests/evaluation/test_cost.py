@@ -45,6 +45,7 @@ class Pretending(Stopwatch):
                 see=1.0,
                 first_token=0.1 if method in ("text", "vipe") else float(frames),
                 token=0.01,
+                end_to_end=2.0,
                 peak_bytes=None,
             )
             for method in methods
@@ -128,6 +129,7 @@ def test_random_weights_are_timed_as_real_ones(drawn: ViPE) -> None:
     for cost in as_json(costs):
         assert None not in cost.values()
         assert min(cost["see_seconds"], cost["first_token_seconds"]) > 0
+        assert cost["end_to_end_seconds"] > cost["see_seconds"]
     seen = watch._see("vipe", _video(2, 32)), watch._see("patches", _video(2, 32))
     assert [s.nbytes for s in seen if s is not None] == [
         counter.count("vipe", 2).seen_bytes, counter.count("patches", 2).seen_bytes

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 Shapes = Literal["model", "vicuna-7b"]
 _PROMPT_TOKENS = 40  # of the shapes that have no tokenizer
-_NEW_TOKENS = 6  # of them, too: the time of such a GPU is dear
+_NEW_TOKENS: dict[Shapes, int] = {"model": 12, "vicuna-7b": 6}  # the time of such a GPU is dear
 
 
 def _lengths(text: str) -> list[int]:
@@ -64,8 +66,9 @@ def bench(
     Compares the bare language model, ViPE, and three models of the same parts that read the video
     as tokens: all patches, what is left when they are merged, and the perceptual queries.
     Operations are counted on the meta device; times are taken here, one method after another in
-    turns. What the memory does not suffice for is not timed. While random weights are timed, the
-    figures of each length also go to stderr when they are known.
+    turns. "End to end" is from decoded frames to the end of an answer of 12 tokens (of random
+    weights: 6). What the memory does not suffice for is not timed. While random weights are timed,
+    the figures of each length also go to stderr when they are known.
     """
     lengths = _lengths(frames)
     if plot is not None and plot.suffix.lower() not in (".png", ".svg", ".pdf"):
@@ -94,7 +97,14 @@ def bench(
     if as_json:
         from vipe.evaluation.cost import as_json as plain
 
-        about = {"shapes": shapes, "question": question, "device": _name(device)}
+        about = {
+            "date": date.today().isoformat(),
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+            "shapes": shapes,
+            "question": question,
+            "device": _name(device),
+            "answer_tokens": None if device is None else _NEW_TOKENS[shapes],
+        }
         print(json.dumps({**about, "costs": plain(costs)}))
     else:
         _print_table(costs)
@@ -145,7 +155,9 @@ def _measure(
         prompt = Prompt.of(loaded.tokenizer, question)
         counter = Counter(loaded.config, prompt_tokens=len(prompt.ids))
         if device is not None:
-            stopwatch = Stopwatch.of(loaded, prompt, repeats=repeats)
+            stopwatch = Stopwatch.of(
+                loaded, prompt, new_tokens=_NEW_TOKENS[shapes], repeats=repeats
+            )
         return measure(counter, stopwatch, lengths, patience=patience, progress=report)
 
     def keep(costs: list[Cost]) -> None:
@@ -158,7 +170,7 @@ def _measure(
             drawn = random_model(config, device=device)
             vocabulary: int = drawn.language_model.config.vocab_size
             prompt = Prompt.random(_PROMPT_TOKENS, vocabulary=vocabulary)
-            stopwatch = Stopwatch.of(drawn, prompt, new_tokens=_NEW_TOKENS, repeats=repeats)
+            stopwatch = Stopwatch.of(drawn, prompt, new_tokens=_NEW_TOKENS[shapes], repeats=repeats)
         return measure(counter, stopwatch, lengths, patience=patience, progress=report, found=keep)
 
 
@@ -187,7 +199,7 @@ def _print_table(costs: Sequence[Cost]) -> None:
     timed = any(cost.times is not None for cost in costs)
     columns = ["frames", "method", "visual tokens", "prompt GFLOP", "token GFLOP", "see GFLOP"]
     columns += ["encode GFLOP", "KV cache MB", "seen MB"]
-    columns += ["see s", "first token s", "token s", "peak MB"] if timed else []
+    columns += ["see s", "first token s", "token s", "end to end s", "peak MB"] if timed else []
     table = Table(box=None, header_style="bold")
     for column in columns:
         table.add_column(column, justify="left" if column == "method" else "right")
@@ -201,7 +213,7 @@ def _print_table(costs: Sequence[Cost]) -> None:
         cells += [f"{size / 1e6:,.1f}" for size in (counted.cache_bytes, counted.seen_bytes)]
         if cost.times is not None:
             cells += [f"{cost.times.see:.2f}", f"{cost.times.first_token:.3f}"]
-            cells += [f"{cost.times.token:.4f}"]
+            cells += [f"{cost.times.token:.4f}", f"{cost.times.end_to_end:.2f}"]
             peak = cost.times.peak_bytes
             cells += ["–" if peak is None else f"{peak / 1e6:,.0f}"]
         table.add_row(*cells)

@@ -87,7 +87,7 @@ def _foretold(operations: int, last: tuple[int, float] | None) -> float:
 
 def as_json(costs: Sequence[Cost]) -> list[dict[str, Any]]:
     """Return plain values, one object a method and length; seconds are None where not timed."""
-    names = ("see", "first_token", "token", "peak_bytes")
+    names = ("see", "first_token", "token", "end_to_end", "peak_bytes")
     return [
         {"method": cost.method, "frames": cost.frames, **asdict(cost.operations)}
         | {

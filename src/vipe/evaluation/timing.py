@@ -46,6 +46,8 @@ class Times:
         see: From decoded frames to what is kept of the video; of one run.
         first_token: From the prompt to the first token, the video being seen; a median.
         token: For each token after it; a median.
+        end_to_end: From decoded frames to an answer's last token, `new_tokens` of them: `see`, and
+            the median of whole answers.
         peak_bytes: The process's (on a GPU: PyTorch's) highest memory while it saw and answered;
             None where the system does not tell.
     """
@@ -53,6 +55,7 @@ class Times:
     see: float
     first_token: float
     token: float
+    end_to_end: float
     peak_bytes: int | None
 
 
@@ -154,11 +157,12 @@ class Stopwatch:
 
     def _times(self, run: _Run) -> Times:
         first_token = statistics.median(run.first)
-        rest = statistics.median(run.whole) - first_token
+        whole = statistics.median(run.whole)
         return Times(
             see=run.see,
             first_token=first_token,
-            token=max(0.0, rest) / (self.new_tokens - 1),
+            token=max(0.0, whole - first_token) / (self.new_tokens - 1),
+            end_to_end=run.see + whole,
             peak_bytes=run.peak_bytes,
         )
 
