@@ -127,6 +127,26 @@ def test_captions_alone_have_scores_and_no_bars() -> None:
     assert "Wrong answers" not in parsed.texts
 
 
+def test_ciders_interval_is_on_the_page() -> None:
+    texts = ["a dog runs fast", "two birds fly high", "the cat sits still"]
+    answers = [
+        Answered(
+            row=Row(video=Path(f"{i}.jpg"), question="?", kind="caption", references=(text,)),
+            answer=text if i else "a cow",
+        )
+        for i, text in enumerate(texts)
+    ]
+    made = report_on([(Path("a.jsonl"), answers)])
+    cider = made["files"][0]["cider"]
+    assert cider is not None
+    assert cider["low"] < cider["mean"] < cider["high"]
+    parsed = Parsed(render(made))
+    assert f"{cider['mean']:.3f}" in parsed.texts
+    assert f"{cider['low']:.3f} … {cider['high']:.3f}" in parsed.texts
+    made = report_on([(Path("a.jsonl"), answers[:1])])
+    assert "one video" in Parsed(render(made)).texts
+
+
 def test_why_two_files_are_not_compared_is_said() -> None:
     parsed = Parsed(render(report(["dog"], ["dog", "cat"])))
     assert any("one file has 1 answers and the other 2" in text for text in parsed.texts)

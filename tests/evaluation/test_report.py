@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from vipe.evaluation.answers import Answered, compare_answers
 from vipe.evaluation.intervals import interval
-from vipe.evaluation.metrics import is_right, summarise
+from vipe.evaluation.metrics import caption_scores_by_row, is_right, summarise
 from vipe.evaluation.report import EXAMPLES, report_on
 from vipe.evaluation.rows import Row
 
@@ -21,6 +21,10 @@ ANSWERS = st.tuples(
     st.sampled_from(["object", "colour", "caption"]),
     st.sampled_from(["accept", "references"]),
     st.sampled_from([None, 8, 10_000]),
+)
+
+CAPTIONS = st.sampled_from(
+    ["a dog runs fast", "a dog sits still", "two birds fly high", "the cat sits still"]
 )
 
 
@@ -83,6 +87,42 @@ def test_the_figures_are_those_of_an_evaluation(
         scores = found["captions"] or dict.fromkeys(["bleu1", "bleu4", "rouge_l", "cider"])
         assert {name: summary[name] for name in scores} == scores  # type: ignore[literal-required]
     assert json.loads(json.dumps(report)) == report
+
+
+@settings(max_examples=25)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 3), CAPTIONS | st.just(""), CAPTIONS), min_size=1, max_size=12
+    )
+)
+def test_ciders_interval_holds_it_and_is_over_videos(drawn: list[tuple[int, str, str]]) -> None:
+    answers = [answered(video, said, references=(wanted,)) for video, said, wanted in drawn]
+    judged = [answered(9, "a dog")]  # a question counts for nothing
+    [found] = report_on([(Path("a.jsonl"), judged + answers)])["files"]
+    cider, captions = found["cider"], found["captions"]
+    assert cider is not None
+    assert captions is not None
+    videos = [video for video, _, _ in drawn]
+    assert (cider["n"], cider["clusters"]) == (len(drawn), len(set(videos)))
+    assert cider["mean"] == pytest.approx(captions["cider"])
+    assert cider["low"] - 1e-9 <= cider["mean"] <= cider["high"] + 1e-9
+    if len(set(videos)) == 1:
+        assert (cider["low"], cider["high"]) == pytest.approx((cider["mean"], cider["mean"]))
+    parts = caption_scores_by_row(
+        [said for _, said, _ in drawn], [[wanted] for _, _, wanted in drawn]
+    )
+    assert cider == interval(parts, videos)
+
+
+def test_captions_that_differ_from_video_to_video_leave_cider_in_doubt() -> None:
+    wanted = ["a dog runs fast", "two birds fly high", "the cat sits still", "one man rides a bike"]
+    answers = [answered(i // 2, text, references=(text,)) for i, text in enumerate(wanted * 5)]
+    answers[::4] = [Answered(row=one.row, answer="zebras") for one in answers[::4]]
+    [found] = report_on([(Path("a.jsonl"), answers)])["files"]
+    assert found["cider"] is not None
+    assert found["cider"]["low"] < found["cider"]["mean"] < found["cider"]["high"]
+    [found] = report_on([(Path("a.jsonl"), [answered(0, "a dog")])])["files"]
+    assert found["cider"] is None
 
 
 def test_intervals_are_over_videos() -> None:

@@ -173,7 +173,8 @@ def test_rows_become_a_task_and_those_with_options_another(data: Path, tmp_path:
     assert free["output_type"] == "generate_until"
     assert free["generation_kwargs"] == {"max_new_tokens": 40, "temperature": 0.0, "until": []}
     assert [metric["metric"] for metric in free["metric_list"]] == [
-        "accuracy", "accuracy_object", "accuracy_yes__or_no", "bleu1", "bleu4", "cider",
+        "accuracy", "accuracy_object", "accuracy_yes__or_no", "bleu1", "bleu4", "rouge_l",
+        "cider",
     ]  # fmt: skip
     assert choice["output_type"] == "multiple_choice"
     assert [metric["metric"] for metric in choice["metric_list"]] == ["accuracy", "accuracy_choice"]
@@ -198,7 +199,7 @@ def test_a_task_names_functions_that_there_are(data: Path, tmp_path: Path) -> No
     settings = settings_of(tmp_path / "mine.yaml")
     named = [settings["doc_to_visual"], settings["doc_to_target"], settings["process_results"]]
     named += [m["aggregation"] for m in settings["metric_list"] if "." in m["aggregation"]]
-    assert len(named) == 6
+    assert len(named) == 7
     for name in named:
         module, _, function = name.rpartition(".")
         assert callable(getattr(importlib.import_module(module), function))
@@ -236,7 +237,7 @@ def test_answers_count_as_in_an_evaluation(data: Path, tmp_path: Path) -> None:
     assert math.fsum(figures["accuracy"]) / 4 == expected["accuracy"]
     by_kind = {kind: figures[scoring.accuracy_of(kind)] for kind in ("object", "yes, or no")}
     assert by_kind == {"object": [1.0], "yes, or no": [1.0, 0.0, 0.0]}
-    for figure in ("bleu1", "bleu4", "cider"):
+    for figure in ("bleu1", "bleu4", "rouge_l", "cider"):
         assert getattr(scoring, figure)(figures[figure]) == expected[figure]
 
 
@@ -470,6 +471,7 @@ def test_lmms_eval_s_figures_are_those_of_an_evaluation(
             assert said == [answer for _, answer in part]
             assert 0 < figures["accuracy_object,none"] < 1
             assert figures["cider,none"] == pytest.approx(expected["cider"])
+            assert figures["rouge_l,none"] == pytest.approx(expected["rouge_l"])
 
 
 def test_lmms_eval_s_own_counting_takes_the_likeliest_option(

@@ -29,9 +29,9 @@ def report(
     """Put models' answers side by side on a page.
 
     The page holds the accuracy of every file in all, by kind, and by length where rows state it
-    (frames), with 95% intervals over videos, caption scores, some wrong answers, and for two files
-    of the same rows the difference. It is one file that loads nothing; beside it the same figures
-    are written as PAGE.json. Its path goes to stdout.
+    (frames), with 95% intervals over videos, caption scores (CIDEr with an interval), some wrong
+    answers, and for two files of the same rows the difference. It is one file that loads nothing;
+    beside it the same figures are written as PAGE.json. Its path goes to stdout.
     """
     with progress() as bar:
         bar.show("counting what is right")

@@ -106,9 +106,10 @@ def tokenize(sentence: str) -> list[str]:
     drops the tokens that are punctuation. Here: words keep inner hyphens and apostrophes
     ("t-shirt", "o'clock"), contractions and possessives part ("do n't", "man 's"), numbers stay
     whole ("3.5"), and punctuation goes. Known differences, all rare: brackets go too (there,
-    "-lrb-" stays), "mr." and its like lose the dot, "cannot" stays one word, and a web address
-    parts at its dots. On the 35,000 captions of Flickr8k's training and validation photographs
-    all but 21 come out the same.
+    "-lrb-" stays), "mr." and its like and a single letter lose the dot, "'n'" its apostrophes,
+    "cannot" stays one word, and a web address parts at its dots. On the 35,000 captions of
+    Flickr8k's training and validation photographs all but 21 come out the same
+    (`benchmarks/caption_tokens.py`).
 
     Args:
         sentence: Any text, one caption.

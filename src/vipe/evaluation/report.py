@@ -9,7 +9,12 @@ from typing import TypedDict
 from vipe.errors import DataError
 from vipe.evaluation.answers import Answered, Compared, compare_answers
 from vipe.evaluation.intervals import Interval, interval
-from vipe.evaluation.metrics import CaptionScores, caption_scores, verdict
+from vipe.evaluation.metrics import (
+    CaptionScores,
+    caption_scores,
+    caption_scores_by_row,
+    verdict,
+)
 
 EXAMPLES = 3
 """Wrong answers of each kind that are shown."""
@@ -48,6 +53,7 @@ class OfFile(TypedDict):
     """One file of answers; a figure without rows to compute it from is None.
 
     `by_length` is of the rows that state how many frames their videos have, shortest first.
+    `cider` is that of `captions` with its interval.
     """
 
     name: str
@@ -57,6 +63,7 @@ class OfFile(TypedDict):
     by_kind: dict[str, OfKind]
     by_length: list[OfLength]
     captions: CaptionScores | None
+    cider: Interval | None
 
 
 class Report(TypedDict):
@@ -75,7 +82,8 @@ def report_on(files: Sequence[tuple[Path, Sequence[Answered]]]) -> Report:
     """Compute the figures of a report.
 
     Accuracies and caption scores are those of `summarise`; the intervals are over videos (see
-    `vipe.evaluation.intervals`).
+    `vipe.evaluation.intervals`). CIDEr's is of each caption's part of it: n-grams keep the weights
+    that they have among all references of the file.
 
     Args:
         files: Each file's path and its answers, one or more.
@@ -111,7 +119,8 @@ def _of_file(name: str, path: Path, answers: Sequence[Answered]) -> OfFile:
     for one in answers:
         if one.row.frames is not None:
             lengths.setdefault(one.row.frames, []).append(one)
-    captions = [(one.answer, one.row.references) for one in answers if one.row.references]
+    captioned = [one for one in answers if one.row.references]
+    captions = [(one.answer, one.row.references) for one in captioned]
     return {
         "name": name,
         "file": str(path),
@@ -120,6 +129,7 @@ def _of_file(name: str, path: Path, answers: Sequence[Answered]) -> OfFile:
         "by_kind": {kind: _of_kind(some) for kind, some in _by_kind(answers).items()},
         "by_length": [_of_length(frames, some) for frames, some in sorted(lengths.items())],
         "captions": caption_scores(*zip(*captions, strict=True)) if captions else None,
+        "cider": _cider(captioned),
     }
 
 
@@ -166,6 +176,15 @@ def _accuracy(answers: Sequence[Answered]) -> Interval | None:
     if not known:
         return None
     return interval([right for _, right in known], [video for video, _ in known])
+
+
+def _cider(answers: Sequence[Answered]) -> Interval | None:
+    if not answers:
+        return None
+    parts = caption_scores_by_row(
+        [one.answer for one in answers], [one.row.references for one in answers]
+    )
+    return interval(parts, [one.row.video for one in answers])
 
 
 def _time(one: Answered) -> str:

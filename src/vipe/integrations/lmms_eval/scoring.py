@@ -60,6 +60,11 @@ def bleu4(captions: Sequence[Document]) -> float:
     return _captions(captions)["bleu4"]
 
 
+def rouge_l(captions: Sequence[Document]) -> float:
+    """Return the ROUGE-L of all captions, 0 to 100."""
+    return _captions(captions)["rouge_l"]
+
+
 def cider(captions: Sequence[Document]) -> float:
     """Return the CIDEr of all captions, 0 to 10."""
     return _captions(captions)["cider"]

@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from vipe.errors import DataError
+from vipe.evaluation.metrics import CaptionScores
 from vipe.evaluation.rows import CAPTION_BEAMS, CAPTION_LENGTH_PENALTY, Row, read_rows
 from vipe.integrations.lmms_eval.scoring import accuracy_of
 
@@ -118,7 +119,8 @@ def _metrics(rows: Sequence[Row]) -> list[dict[str, Any]]:
     if kinds:
         names |= dict.fromkeys(("accuracy", *kinds), "mean")
     if any(row.references for row in rows):
-        names |= {figure: _Name(f"scoring.{figure}") for figure in ("bleu1", "bleu4", "cider")}
+        figures = CaptionScores.__annotations__
+        names |= {figure: _Name(f"scoring.{figure}") for figure in figures}
     return [
         {"metric": metric, "aggregation": aggregation, "higher_is_better": True}
         for metric, aggregation in names.items()
