@@ -51,3 +51,4 @@ def go(values: dict[str, Any], stop_before: int | None = None) -> None:
 if __name__ == "__main__":
     for values, stop_before in json.loads(Path(sys.argv[1]).read_text()):
         go(values, stop_before)
+        assert torch.distributed.get_backend() == "gloo"  # two processes, on CPUs alone

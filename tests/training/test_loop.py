@@ -271,6 +271,28 @@ def test_a_run_can_start_from_a_part_of_a_model(make: Any) -> None:
     assert same == {"injection": True, "perception": False}
 
 
+def test_a_part_of_a_model_may_have_another_name_in_the_run(make: Any) -> None:
+    folder = train(make("first"), Watching())
+    saved = load_file(folder / "model.safetensors")
+    twin = {"method": "tokens", "reads": "queries", "seed": 5}
+    part = {"start": str(folder), "start_only": {"injection": "projector.injection"}}
+    fresh, started = (
+        loop.build(make(name, **twin, **start), Watching()).module.state_dict()
+        for name, start in (("fresh", {}), ("started", part))
+    )
+    assert fresh.keys() == started.keys()
+    taken = {name for name in started if name.startswith("projector.injection.")}
+    assert {name.removeprefix("projector.") for name in taken} == {
+        name for name in saved if name.startswith("injection.")
+    }
+    for name, value in started.items():
+        if name in taken:
+            assert torch.equal(value, saved[name.removeprefix("projector.")].to(value.dtype)), name
+        else:
+            assert torch.equal(value, fresh[name]), name
+    assert any(not torch.equal(started[name], fresh[name]) for name in taken)
+
+
 def test_a_source_that_is_not_there_is_named(make: Any, tmp_path: Path) -> None:
     source = {"kind": "photographs", "tars": "absent-*.tar"}
     with pytest.raises(RecipeError, match=r"absent-\*\.tar: no such files"):

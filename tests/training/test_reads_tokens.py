@@ -151,6 +151,18 @@ def test_first_the_projector_learns_alone(make: Any) -> None:
     assert any(not torch.equal(p, before[name]) for name, p in lora.items())
 
 
+def test_a_twin_sees_the_same_clips_and_is_asked_the_same(make: Any) -> None:
+    twin, vipe = (
+        loop.build(make(method=method), tiny.Quiet()).train for method in ("tokens", "vipe")
+    )
+    for step in range(3):
+        one, other = twin[step], vipe[step]
+        assert one.rows.turns == other.rows.turns
+        assert one.seen == other.seen
+        for name in ("features", "size", "centre", "duration"):
+            assert torch.equal(getattr(one.tokens, name), getattr(other.tokens, name)), name
+
+
 def test_the_language_model_stays_as_it_is(make: Any) -> None:
     run = loop.build(make(reads="patches"), tiny.Quiet())
     before = {name: value.clone() for name, value in run.language.state_dict().items()}

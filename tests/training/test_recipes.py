@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,14 +12,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 import media
 import tiny
 from vipe import ViPE, ViPEConfig
 from vipe.loading import load_model
 from vipe.merging import merge_video
+from vipe.model_files import load_weights
 from vipe.tokens import VideoToTokens
-from vipe.training import recollecting
+from vipe.training import building, recollecting
 from vipe.training.log import RunLog
 from vipe.training.loop import train
 from vipe.training.recipe import Recipe
@@ -31,22 +34,25 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parents[2] / "recipes"
 ABLATIONS = sorted(FOLDER.glob("ablations/*.yaml"))
+SAME_SIGHT = sorted(FOLDER.glob("same-sight/*.yaml"))
 # The ablations differ in the model alone.
-RECIPES = [*sorted(FOLDER.glob("*.yaml")), FOLDER / "ablations" / "stage-one.yaml"]
+RECIPES = [
+    *sorted(FOLDER.glob("*.yaml")),
+    *SAME_SIGHT,
+    FOLDER / "ablations" / "stage-one.yaml",
+]
 SCENES = 16  # of each source: enough for some of every kind
 CONVERSATIONS = {
     "LLaVA-Pretrain/blip_laion_cc_sbu_558k.json": "LLaVA-Pretrain/images",
     "LLaVA-Instruct-150K/llava_v1_5_mix665k.json": "LLaVA-Instruct-150K/images",
-    "LLaVA-Video-178K/0_30_s_academic_v0_1/0_30_s_academic_v0_1_cap_processed.json": (
-        "LLaVA-Video-178K/0_30_s_academic_v0_1"
-    ),
 }
+LLAVA_VIDEO = "LLaVA-Video-178K/0_30_s_academic_v0_1/0_30_s_academic_v0_1_cap_processed.json"
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three photographs in the tars that recipes name, three pictures where LLaVA's are,
-    and a video of one's own in each split.
+    """Three photographs in the tars that recipes name, three pictures and two videos where LLaVA's
+    are, and a video of one's own in each split.
     """
     folder = tmp_path_factory.mktemp("data")
     for file, pictures in CONVERSATIONS.items():
@@ -62,6 +68,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
             Image.new("RGB", (20, 20), name).save(path)
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         (folder / file).write_text(json.dumps(entries))
+    llava_videos(folder / LLAVA_VIDEO)
     for split in ("train", "held-out"):
         (folder / split).mkdir()
         media.video(folder / split / "own.mp4", frames=8)
@@ -73,16 +80,39 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def llava_videos(path: Path) -> None:
+    """Two videos in LLaVA-Video-178K's layout: the project's own one, and a tiny one."""
+    entries = []
+    for name, answer in (("scene", "Things move."), ("numbers", "Blocks and a ramp.")):
+        turns = [
+            {"from": "human", "value": "<image>\nPlease describe the video in detail."},
+            {"from": "gpt", "value": answer},
+        ]
+        video = f"academic_source/{name}.mp4"
+        entries.append(
+            {
+                "id": name,
+                "conversations": turns,
+                "data_source": "0_30_s_academic_v0_1",
+                "video": video,
+            }
+        )
+        (path.parent / video).parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(entries))
+    shutil.copy(FOLDER.parent / "media" / "scene.mp4", path.parent / entries[0]["video"])
+    media.video(path.parent / entries[1]["video"], frames=8)
+
+
 def small(recipe: Recipe, config: ViPEConfig, data: Path, folder: Path) -> Recipe:
     """The same recipe with tiny models, few scenes, and one or two steps of every stage."""
     values: dict[str, Any] = recipe.model_dump(mode="json")
-    values |= {"data": data, "cache": folder / "cache", "runs": folder / "runs"}
+    values |= {"data": data, "cache": data / "cache", "runs": folder / "runs"}
     values["workers"] = 0
     own = values["model"]
     values["model"] = config.to_dict() | {"merging": own.get("merging", {})}
     recollects = own.get("perception", {}).get("recollection", False)
     values["model"]["perception"] |= {"recollection": recollects}
-    # Tiny models have no weights to start from.
+    # What tiny models start from is `start`'s.
     values |= {"precision": "float32", "compile": False, "row_tokens": 600, "start": None}
     for share in values["sources"]:
         share |= {"clips": 2, "gist_clips": share["gist_clips"] and 3}
@@ -108,18 +138,27 @@ def small(recipe: Recipe, config: ViPEConfig, data: Path, folder: Path) -> Recip
 
 @pytest.fixture(scope="module")
 def start(
-    tiny_config: ViPEConfig, data: Path, tmp_path_factory: pytest.TempPathFactory
+    tiny_config: ViPEConfig,
+    model_folder: Path,
+    data: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[[Recipe], str | None]:
-    """Train what a recipe starts from, where that is another recipe's model: once for all."""
+    """Give what a recipe starts from: a tiny model of which it takes parts, as of the default one,
+    or another recipe's model, which is trained once for all.
+    """
     found: dict[str, str] = {}
 
     def start(recipe: Recipe) -> str | None:
-        if recipe.start is not None and recipe.start not in found:
+        if recipe.start is None:
+            return None
+        if recipe.start == "default":  # the whole of it has to fit, and the tiny one does not
+            return str(model_folder) if recipe.start_only else None
+        if recipe.start not in found:
             others = [load_recipe(path) for path in RECIPES]
             (first,) = [o for o in others if str(o.folder / "model") == recipe.start]
             folder = tmp_path_factory.mktemp("start")
             found[recipe.start] = str(train(small(first, tiny_config, data, folder), tiny.Quiet()))
-        return None if recipe.start is None else found[recipe.start]
+        return found[recipe.start]
 
     return start
 
@@ -134,8 +173,10 @@ def test_a_recipe_runs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(recollecting, "_BATCHES", 2)
-    recipe = small(load_recipe(path), tiny_config, data, tmp_path)
-    recipe = recipe.model_copy(update={"start": start(recipe)})
+    monkeypatch.setattr(building, "_COUNTED_STEPS", 20)
+    given = load_recipe(path)
+    recipe = small(given, tiny_config, data, tmp_path)
+    recipe = recipe.model_copy(update={"start": start(given)})
     folder = train(recipe, tiny.Quiet())
     rows = RunLog(recipe.folder, resume_at=99).rows()
     steps = {int(row["step"]) for row in rows if row["split"] == "train"}
@@ -149,6 +190,80 @@ def test_a_recipe_runs(
     assert isinstance(model, ViPE if recipe.method == "vipe" else TokenTwin)
     video = media.video(tmp_path / "any.mp4", frames=8)
     assert isinstance(model.ask(model.see(video), "What is it?"), str)
+
+
+@pytest.mark.parametrize(
+    ("one", "others"),
+    [
+        ("default", ["twin"]),
+        ("same-sight/vipe", ["same-sight/vipe-alone", "same-sight/tokens"]),
+    ],
+)
+def test_both_methods_learn_from_the_same(one: str, others: list[str]) -> None:
+    first = load_recipe(FOLDER / f"{one}.yaml")
+    for name in others:
+        other = load_recipe(FOLDER / f"{name}.yaml")
+        for key in ("data", "sources", "seed", "accumulate", "merge_ratios", "row_tokens"):
+            assert getattr(other, key) == getattr(first, key), (name, key)
+        assert other.alignment.merge_ratios == first.alignment.merge_ratios, name
+        assert other.optimizer.steps == first.optimizer.steps, name
+        assert other.segments == first.segments, name
+        assert other.config.merging == first.config.merging, name
+        assert other.config.frames == first.config.frames, name
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in RECIPES if load_recipe(path).start == "default"], ids=lambda p: p.stem
+)
+def test_what_starts_from_the_default_model_fits_it(path: Path, default_model: ViPE) -> None:
+    recipe = load_recipe(path)
+    config = building._config(recipe)
+    sizes: dict[str, Any] = {
+        "channels": default_model.encoder.channels,
+        "language_model": default_model.language_model,
+    }
+    module: nn.Module = (
+        VideoToTokens(recipe.reads, config, **sizes)
+        if recipe.method == "tokens"
+        else VideoToWeights(config, **sizes)
+    )
+    load_weights("default", config, module, recipe.start_only)
+
+
+def test_recipes_of_the_same_sight_draw_the_same_clips_and_questions(
+    tiny_config: ViPEConfig, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(building, "_COUNTED_STEPS", 1)
+    recipes = [small(load_recipe(path), tiny_config, data, tmp_path) for path in SAME_SIGHT]
+    assert {recipe.method for recipe in recipes} == {"vipe", "tokens"}
+    first, *others = [building.build(recipe, tiny.Quiet()).train for recipe in recipes]
+    # The twin's own first steps, of its projector alone, are of any of the alignment's ratios.
+    alone = max(recipe.alignment.before * recipe.accumulate for recipe in recipes)
+    assert alone > 0
+    for place in range(alone + 2):
+        batch = first[place]
+        for batches in others:
+            other = batches[place]
+            assert other.rows.turns == batch.rows.turns
+            assert other.seen == batch.seen
+            if place >= alone:
+                assert torch.equal(other.tokens.features, batch.tokens.features)
+
+
+def test_videos_as_llava_has_them_are_seen(
+    tiny_config: ViPEConfig, data: Path, tmp_path: Path
+) -> None:
+    recipe = small(load_recipe(FOLDER / "vicuna-7b-clip-l.yaml"), tiny_config, data, tmp_path)
+    source = recipe.sources[1].source.build(data, frames=4, size=64)
+    clips = [source.clip(i) for i in range(len(source))]
+    asked = [(q.text, q.answers) for clip in clips for q in clip.questions]
+    assert asked == [
+        ("Please describe the video in detail.", ("Things move.",)),
+        ("Please describe the video in detail.", ("Blocks and a ramp.",)),
+    ]
+    for clip in clips:
+        (shot,) = clip.shots
+        assert len(source.render(shot.key)) == 4
 
 
 @pytest.mark.parametrize("path", ABLATIONS, ids=lambda path: path.stem)
